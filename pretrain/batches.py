@@ -1,0 +1,84 @@
+"""Batches of two views, as a pure function of (seed, step): resuming and worker count change nothing."""
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from superinfo.datasets.images import ImageSet
+from superinfo.errors import UserError
+from superinfo.views import Pixels, TwoViews, view_generator
+
+Position = tuple[int, int]
+"""Epoch and index of an image."""
+
+
+class TwoViewImages(Dataset[Pixels]):
+    """Both views of an image in an epoch, uint8 `(2, S, S, 3)`."""
+
+    def __init__(self, images: ImageSet, views: TwoViews, seed: int) -> None:
+        self.images, self.views, self.seed = images, views, seed
+
+    def __getitem__(self, position: Position) -> Pixels:
+        epoch, index = position
+        (v1, _), (v2, _) = self.views.pixels(self.images[index], view_generator(self.seed, epoch, index))
+        return np.stack([v1, v2])
+
+
+class Batches:
+    """The batches from `first_step` on: each epoch a permutation of the images, its incomplete batch left out."""
+
+    def __init__(self, images: int, batch_size: int, epochs: int, seed: int, first_step: int) -> None:
+        self.images, self.batch_size, self.epochs, self.seed = images, batch_size, epochs, seed
+        self.first_step = first_step
+        self.steps_per_epoch = images // batch_size
+        if not self.steps_per_epoch:
+            raise UserError(f"batch_size {batch_size} is more than the {images} images; lower it")
+
+    def __len__(self) -> int:
+        return self.epochs * self.steps_per_epoch - self.first_step
+
+    def __iter__(self) -> Iterator[list[Position]]:
+        for epoch in range(self.first_step // self.steps_per_epoch, self.epochs):
+            order = permutation(self.images, self.seed, epoch)
+            first = max(0, self.first_step - epoch * self.steps_per_epoch)
+            for i in range(first, self.steps_per_epoch):
+                chosen = order[i * self.batch_size : (i + 1) * self.batch_size]
+                yield [(epoch, int(index)) for index in chosen]
+
+
+def permutation(images: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return the order of the images in an epoch."""
+    return np.random.default_rng([seed, epoch]).permutation(images)
+
+
+def load_batches(dataset: TwoViewImages, batches: Batches, workers: int, pin: bool) -> "DataLoader[Pixels]":
+    """Return the loader; it yields uint8 tensors `(B, 2, S, S, 3)`."""
+    cv2.setNumThreads(0)
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,  # type: ignore[arg-type]  # a sampler of positions, not of plain indices
+        num_workers=workers,
+        collate_fn=_stack,
+        pin_memory=pin,
+        persistent_workers=False,
+        worker_init_fn=_one_thread,
+    )
+
+
+def to_views(batch: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn uint8 `(B, 2, S, S, 3)` into two batches of normalised views `(B, 3, S, S)`, on the batch's device."""
+    views = (batch.permute(1, 0, 4, 2, 3).float() / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    return views[0].contiguous(), views[1].contiguous()
+
+
+def _stack(samples: list[Pixels]) -> Tensor:
+    return torch.from_numpy(np.stack(samples))
+
+
+def _one_thread(worker: int) -> None:
+    cv2.setNumThreads(0)

@@ -1,0 +1,229 @@
+"""The file contracts between the stages: Checkpoint, Converted weights, Record, and the manifest beside them.
+
+Every artifact is written whole or not at all (`superinfo.files`) and carries the name and version of its schema.
+Only the functions on checkpoints need torch, and import it themselves: tables are made without it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, ValidationError
+
+from superinfo.errors import UserError
+from superinfo.files import write_atomically, write_json
+from superinfo.spec import Spec
+
+if TYPE_CHECKING:
+    import torch
+
+CHECKPOINT = "checkpoint.pt"
+MANIFEST = "manifest.json"
+WEIGHTS = "detectron2.pkl"
+OVERLAY = "detectron2.yaml"
+CONVERSION = "conversion.json"
+RECORD = "record.json"
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class JsonArtifact(Spec):
+    """A schema that is stored as one JSON file."""
+
+    def write(self, path: Path) -> None:
+        """Write the artifact atomically."""
+        write_json(path, self.model_dump(mode="json", by_alias=True))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and validate. Raises UserError if the file is missing, broken or of another schema."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
+            raise UserError(f"{path}: not a {cls.__name__} of this version: {field}: {first['msg']}") from None
+
+
+class EncoderSpec(Spec):
+    """A ResNet: depth, stem and width."""
+
+    arch: Literal["resnet18", "resnet34", "resnet50"] = "resnet50"
+    stem: Literal["imagenet", "small", "stl"] = "imagenet"
+    """imagenet: 7x7 stride 2 and max-pool; small: 3x3 stride 1; stl: 3x3 stride 2; the latter two without max-pool."""
+    width: float = Field(default=1.0, gt=0, le=4)
+    """Factor on every channel count; 64 * width must be a multiple of 8."""
+
+
+class CheckpointInfo(Spec):
+    """What a checkpoint says of itself."""
+
+    format: Literal["superinfo.checkpoint/1"] = "superinfo.checkpoint/1"
+    encoder: EncoderSpec
+    name: str
+    method: str
+    term: str
+    dataset: str
+    epochs: int
+    seed: int
+    input_size: int
+    """Side of the training views, in pixels."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    """Per channel, of images in [0, 1]."""
+    channel_order: Literal["RGB"] = "RGB"
+    recipe_hash: str
+
+
+def save_checkpoint(path: Path, info: CheckpointInfo, state: "Mapping[str, torch.Tensor]") -> None:
+    """Write an encoder's `state_dict` (torchvision ResNet keys, no classifier) with its metadata."""
+    import torch
+
+    state = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
+    payload = {"superinfo": info.model_dump(mode="json"), "state_dict": state}
+    write_atomically(path, lambda file: torch.save(payload, file))
+
+
+def load_checkpoint(path: Path) -> "tuple[CheckpointInfo, dict[str, torch.Tensor]]":
+    """Read a checkpoint without running any code from it. Raises UserError if it is not one of this project's."""
+    import torch
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint; `superinfo pretrain` prints the path of the one it wrote")
+    try:
+        payload = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the broken bytes lead it into
+        reason = str(error).strip().splitlines()[:1]
+        raise UserError(f"{path}: not a readable torch checkpoint ({' '.join(reason)[:120]})") from None
+    if not isinstance(payload, dict) or "superinfo" not in payload:
+        raise UserError(f"{path}: a torch file, but not a checkpoint written by `superinfo pretrain`")
+    return CheckpointInfo.parse(payload["superinfo"], str(path)), payload["state_dict"]
+
+
+def tensors_sha256(state: "Mapping[str, torch.Tensor]") -> str:
+    """Return the SHA-256 over names, dtypes, shapes and bytes of tensors, in name order.
+
+    The hash of the file itself would not do: `torch.save` embeds the file's name.
+    """
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        tensor = state[key].detach().cpu().contiguous()
+        digest.update(json.dumps([key, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+class Provenance(Spec):
+    """Where and with what an artifact was made."""
+
+    created: str
+    """UTC, ISO 8601."""
+    commit: str | None
+    """Of this project; a trailing `+` says that the tree had changes; None outside a git checkout."""
+    versions: dict[str, str]
+    hardware: dict[str, str | int]
+
+
+class Cost(Spec):
+    """What a run took."""
+
+    wall_seconds: float
+    peak_memory_mib: float
+    parameters: int
+    flops: float | None = None
+    """Multiply-adds of one forward pass at the stated input, counted by fvcore."""
+    flops_input: str | None = None
+
+
+class Manifest(JsonArtifact):
+    """Beside a checkpoint: all it takes to trace or repeat it."""
+
+    format: Literal["superinfo.manifest/1"] = "superinfo.manifest/1"
+    run: str
+    recipe: dict[str, Any]
+    recipe_hash: str
+    tensors_sha256: str
+    metrics: dict[str, float]
+    """Of the last logged step: losses in nats, rates in images/s."""
+    cost: Cost
+    provenance: Provenance
+
+
+class Conversion(JsonArtifact):
+    """The evidence that converted weights are the source encoder's."""
+
+    format: Literal["superinfo.conversion/1"] = "superinfo.conversion/1"
+    source: CheckpointInfo
+    source_file_sha256: str
+    source_tensors_sha256: str
+    weights_sha256: str
+    backbone: str
+    """Name of the backbone in Detectron2's registry."""
+    keys_used: dict[str, str]
+    """Source key to Detectron2 key."""
+    keys_left: dict[str, str]
+    """Source key to the reason why it was left out."""
+    backbone_tensors: int
+    backbone_tensors_matched: int
+    feature_difference: dict[str, float]
+    """Per stage, max |converted - source| / max |source| on a fixed input."""
+    tolerance: float
+    provenance: Provenance
+
+
+class Who(Spec):
+    """Whose features a record measures."""
+
+    name: str
+    """Row name of the pretraining recipe; `random` for random initialisation."""
+    method: str
+    term: str
+    dataset: str | None
+    epochs: int
+    seed: int
+    encoder: EncoderSpec
+    tensors_sha256: str | None
+    """Of the encoder; None for random initialisation."""
+
+
+class What(Spec):
+    """What was measured, and how."""
+
+    task: str
+    dataset: str
+    split: str
+    samples: int
+    """Images evaluated."""
+    protocol: str
+    protocol_version: int
+
+
+class Metric(Spec):
+    """One figure."""
+
+    value: float | None
+    """None where it is undefined, as AP of large objects is on a set that has none."""
+    unit: str
+    higher_is_better: bool
+
+
+class Record(JsonArtifact):
+    """One measured cell of a table."""
+
+    format: Literal["superinfo.record/1"] = "superinfo.record/1"
+    run: str
+    seed: int
+    who: Who
+    what: What
+    metrics: dict[str, Metric]
+    deviations: list[str]
+    """From the protocol, one sentence each."""
+    recipe: dict[str, Any]
+    recipe_hash: str
+    cost: Cost
+    provenance: Provenance

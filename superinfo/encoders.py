@@ -1,0 +1,106 @@
+"""ResNet encoders in torchvision's key layout, with stems and widths for small images and small machines."""
+
+from pathlib import Path
+
+import torch
+from fvcore.nn import FlopCountAnalysis
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from superinfo.artifacts import CheckpointInfo, EncoderSpec, load_checkpoint
+from superinfo.errors import UserError
+
+BLOCKS: dict[str, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int]]] = {
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+}
+STAGES = ("res2", "res3", "res4", "res5")
+
+
+class ResNet(nn.Module):
+    """A ResNet without its classifier (He et al. 2016, arXiv 1512.03385; stride in the 3x3 convolution).
+
+    Images `(B, 3, H, W)` -> pooled features `(B, feature_dim)`. At width 1 with the imagenet stem, keys and tensors are
+    those of `torchvision.models.resnet*` but for `fc`. The small stem is SimCLR's for CIFAR (arXiv 2002.05709, B.9).
+    """
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        super().__init__()
+        channels = stem_channels(spec)
+        block, depths = BLOCKS[spec.arch]
+        if spec.stem == "imagenet":
+            self.conv1 = nn.Conv2d(3, channels, kernel_size=7, stride=2, padding=3, bias=False)
+            self.maxpool: nn.Module = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        else:
+            stride = 2 if spec.stem == "stl" else 1
+            self.conv1 = nn.Conv2d(3, channels, kernel_size=3, stride=stride, padding=1, bias=False)
+            self.maxpool = nn.Identity()
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.layer1 = _stage(block, channels, channels, depths[0], stride=1)
+        self.layer2 = _stage(block, channels * block.expansion, channels * 2, depths[1], stride=2)
+        self.layer3 = _stage(block, channels * 2 * block.expansion, channels * 4, depths[2], stride=2)
+        self.layer4 = _stage(block, channels * 4 * block.expansion, channels * 8, depths[3], stride=2)
+        self.feature_dim = channels * 8 * block.expansion
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the features of the last stage, averaged over space: `(B, feature_dim)`."""
+        return self.stages(images)["res5"].mean(dim=(2, 3))
+
+    def stages(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the feature maps `res2` .. `res5`, each `(B, C, h, w)`, named as Detectron2 names them."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        maps = {}
+        for name, layer in zip(STAGES, (self.layer1, self.layer2, self.layer3, self.layer4), strict=True):
+            x = maps[name] = layer(x)
+        return maps
+
+
+def build_encoder(spec: EncoderSpec) -> ResNet:
+    """Build an encoder with random weights from torch's global generator."""
+    return ResNet(spec)
+
+
+def load_encoder(path: Path) -> tuple[ResNet, CheckpointInfo]:
+    """Load the encoder of a checkpoint, in evaluation mode. Raises UserError if a tensor is missing or too many."""
+    info, state = load_checkpoint(path)
+    encoder = build_encoder(info.encoder)
+    try:
+        encoder.load_state_dict(state)
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: tensors are not those of {info.encoder.arch}: {detail}") from None
+    return encoder.eval(), info
+
+
+def count_flops(encoder: ResNet, size: int) -> float:
+    """Return the multiply-adds of one forward pass on one image of `size` pixels a side, as fvcore counts them."""
+    device = encoder.conv1.weight.device
+    training = encoder.training
+    counted = FlopCountAnalysis(encoder.eval(), torch.zeros(1, 3, size, size, device=device))
+    flops = float(counted.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total())
+    encoder.train(training)
+    return flops
+
+
+def stem_channels(spec: EncoderSpec) -> int:
+    """Return the channels after the stem. Raises UserError unless they are a multiple of 8."""
+    channels = 64 * spec.width
+    if channels % 8:
+        raise UserError(f"encoder.width {spec.width:g}: gives {channels:g} channels; take a multiple of 1/8")
+    return int(channels)
+
+
+def _stage(
+    block: type[BasicBlock | Bottleneck], inputs: int, planes: int, depth: int, stride: int
+) -> nn.Sequential:
+    outputs = planes * block.expansion
+    shortcut = None
+    if stride != 1 or inputs != outputs:
+        shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+    first = block(inputs, planes, stride, shortcut)
+    return nn.Sequential(first, *(block(outputs, planes) for _ in range(depth - 1)))

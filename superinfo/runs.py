@@ -1,0 +1,131 @@
+"""Runs: their ids and folders, the lock on a folder, and what a run says of its machine."""
+
+import os
+import platform
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType
+from typing import Self
+
+from superinfo.artifacts import Provenance
+from superinfo.errors import UserError
+from superinfo.files import exclusive
+
+PACKAGES = ("torch", "torchvision", "detectron2", "lightly", "lightning-fabric", "numpy", "opencv-python-headless")
+
+
+def run_id(row: str, seed: int, recipe_hash: str) -> str:
+    """Return `<row>-s<seed>-<hash8>`."""
+    return f"{row}-s{seed}-{recipe_hash[:8]}"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the only lock on a run folder, made if need be; the kernel frees it when its process dies.
+
+    Raises UserError if another process holds it.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(folder / ".lock", wait=False))
+        except BlockingIOError:
+            raise UserError(f"{folder}: another process works on this run; wait for it or stop it") from None
+        yield
+
+
+class StopSignal:
+    """Within its context SIGTERM and SIGUSR1, a scheduler's warnings, only set `received`."""
+
+    received = False
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGTERM, signal.SIGUSR1)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in getattr(self, "_before", {}).items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = True
+
+
+def provenance() -> Provenance:
+    """Describe this machine, this checkout and the packages that matter."""
+    return Provenance(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=_commit(),
+        versions={"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        hardware=_hardware(),
+    )
+
+
+def reset_peak_memory() -> None:
+    """Start measuring the peak memory of this process anew, where the kernel allows it."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_memory_mib() -> float:
+    """Return the peak memory since `reset_peak_memory`: of the GPU if one is used, else resident memory, in MiB."""
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() / 2**20
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 2**10
+    except OSError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes where there is no /proc
+
+
+def _commit() -> str | None:
+    def git(*arguments: str) -> str:
+        root = Path(__file__).parent
+        return subprocess.run(
+            ["git", "-C", root, *arguments], check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _hardware() -> dict[str, str | int]:
+    import torch
+
+    found: dict[str, str | int] = {"cpu": _cpu_name(), "cores": os.cpu_count() or 1, "threads": torch.get_num_threads()}
+    if torch.cuda.is_available():
+        found |= {"gpu": torch.cuda.get_device_name(), "gpus": torch.cuda.device_count()}
+    return found
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,64 @@
+"""From a recipe, an encoder's overlay and a data set to a Detectron2 config."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, get_cfg
+from pydantic import JsonValue
+
+import transfer.detection.backbone  # noqa: F401  # registers the backbones that overlays name
+from superinfo.errors import UserError
+from transfer.detection.data import RegisteredSplit
+from transfer.recipe import DetectRecipe
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+def build_config(
+    recipe: DetectRecipe,
+    overlay: dict[str, Any],
+    weights: Path | None,
+    splits: tuple[RegisteredSplit, RegisteredSplit],
+    seed: int,
+    device: torch.device,
+    folder: Path,
+) -> CfgNode:
+    """Merge config file, overlay, the recipe's options and the run's own settings, in that order.
+
+    Raises UserError for an unknown config, an unknown option or one of the wrong type.
+    """
+    train, test = splits
+    cfg = read_config(recipe.config)
+    cfg.merge_from_other_cfg(CfgNode(overlay))
+    for name, value in recipe.options.items():
+        _set_option(cfg, name, value)
+    cfg.MODEL.WEIGHTS = str(weights) if weights else ""
+    cfg.MODEL.DEVICE = device.type
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(train.classes)
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (train.name,), (test.name,)
+    # Grouping keeps images back in buckets that a resumed run would not have.
+    cfg.DATALOADER.ASPECT_RATIO_GROUPING = False
+    cfg.SEED = seed
+    cfg.OUTPUT_DIR = str(folder)
+    cfg.freeze()
+    return cfg
+
+
+def read_config(name: str) -> CfgNode:
+    """Return Detectron2's defaults changed by one of this project's config files. Raises UserError if there is none."""
+    path = CONFIGS / f"{name}.yaml"
+    if not path.is_file():
+        raise UserError(f"config {name}: unknown; choose from {', '.join(sorted(p.stem for p in CONFIGS.glob('*.yaml')))}")
+    cfg = get_cfg()
+    cfg.merge_from_file(str(path))
+    return cfg
+
+
+def _set_option(cfg: CfgNode, name: str, value: JsonValue) -> None:
+    try:
+        cfg.merge_from_list([name, tuple(value) if isinstance(value, list) else value])
+    except (AssertionError, KeyError):
+        raise UserError(f"options: {name} is no option of Detectron2; see its config reference") from None
+    except ValueError as error:
+        raise UserError(f"options: {name}: {' '.join(str(error).split())}") from None
