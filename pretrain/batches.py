@@ -61,7 +61,7 @@ def load_batches(dataset: TwoViewImages, batches: Batches, workers: int, pin: bo
     cv2.setNumThreads(0)
     return DataLoader(
         dataset,
-        batch_sampler=batches,  # type: ignore[arg-type]  # a sampler of positions, not of plain indices
+        batch_sampler=batches,
         num_workers=workers,
         collate_fn=_stack,
         pin_memory=pin,

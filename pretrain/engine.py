@@ -14,24 +14,27 @@ from pretrain.batches import Batches, TwoViewImages, load_batches, to_views
 from pretrain.model import Losses, Pretraining, build_model
 from pretrain.monitor import MetricsLog
 from pretrain.optimizer import build_optimizer, learning_rate
-from pretrain.recipe import PretrainRecipe
-from superinfo.artifacts import CHECKPOINT, MANIFEST, CheckpointInfo, Cost, Manifest, save_checkpoint, tensors_sha256
+from pretrain.recipe import PretrainRecipe, checkpoint_path
+from superinfo.artifacts import (
+    CHECKPOINT,
+    MANIFEST,
+    CheckpointInfo,
+    Cost,
+    Manifest,
+    save_checkpoint,
+    tensors_sha256,
+)
 from superinfo.datasets.images import ImageSet, open_images
 from superinfo.device import pick_device
 from superinfo.encoders import ResNet, count_flops
 from superinfo.errors import Diverged, Interrupted, UserError
 from superinfo.files import write_atomically
 from superinfo.progress import progress, say
-from superinfo.runs import StopSignal, locked, peak_memory_mib, provenance, reset_peak_memory, run_id
+from superinfo.runs import StopSignal, locked, peak_memory_mib, provenance, reset_peak_memory
 from superinfo.spec import identity_hash
 from superinfo.views import TwoViews
 
 STATE = "training.pt"
-
-
-def checkpoint_path(recipe: PretrainRecipe, seed: int, runs: Path) -> Path:
-    """Return where a run's checkpoint lies, or will lie."""
-    return runs / run_id(recipe.name, seed, identity_hash(recipe)) / CHECKPOINT
 
 
 def pretrain(recipe: PretrainRecipe, seed: int, runs: Path, device: str = "auto") -> Path:
@@ -52,7 +55,7 @@ def pretrain(recipe: PretrainRecipe, seed: int, runs: Path, device: str = "auto"
 
 
 def _train(recipe: PretrainRecipe, seed: int, folder: Path, images: ImageSet, fabric: Fabric) -> None:
-    bare = build_model(recipe, seed)
+    bare = build_model(recipe, seed).to(memory_format=torch.channels_last)
     model, optimizer = fabric.setup(bare, build_optimizer(recipe.optimizer, bare))
     state = _State(bare, optimizer.optimizer)
     state.load(folder / STATE)
@@ -181,7 +184,12 @@ def _divergence(recipe: PretrainRecipe, folder: Path, step: int) -> str:
 
 
 def _publish(
-    recipe: PretrainRecipe, seed: int, folder: Path, encoder: ResNet, metrics: dict[str, float], seconds: float
+    recipe: PretrainRecipe,
+    seed: int,
+    folder: Path,
+    encoder: ResNet,
+    metrics: dict[str, float],
+    seconds: float,
 ) -> None:
     """Write the manifest, then the checkpoint, whose existence says that the run is done."""
     state = {key: tensor.detach().cpu() for key, tensor in encoder.state_dict().items()}

@@ -5,9 +5,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from superinfo.artifacts import EncoderSpec
+from superinfo.artifacts import CHECKPOINT, EncoderSpec
 from superinfo.datasets.images import AnyImages
-from superinfo.spec import NotIdentity, Spec
+from superinfo.runs import run_id
+from superinfo.spec import NotIdentity, Spec, identity_hash
 from superinfo.views import ViewSpec
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -82,3 +83,8 @@ class PretrainRecipe(Spec):
     """Steps between two lines of metrics.jsonl."""
     save_minutes: Annotated[float, NotIdentity] = Field(default=10.0, gt=0)
     """Minutes between two saves of the training state that a killed run resumes from."""
+
+
+def checkpoint_path(recipe: PretrainRecipe, seed: int, runs: Path) -> Path:
+    """Return where a run's checkpoint lies, or will lie."""
+    return runs / run_id(recipe.name, seed, identity_hash(recipe)) / CHECKPOINT

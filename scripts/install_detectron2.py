@@ -201,9 +201,7 @@ def apply(patch: Patch, source: Path) -> None:
             path.write_text(text, encoding="utf-8")
         total += count
     if total == 0:
-        raise InstallError(
-            f"nothing in {patch.files} matches {patch.pattern!r}: this patch does not fit this archive"
-        )
+        raise InstallError(f"nothing in {patch.files} matches {patch.pattern!r}: this patch does not fit this archive")
 
 
 def substitute(patch: Patch, text: str) -> tuple[str, int]:

@@ -95,9 +95,7 @@ def stem_channels(spec: EncoderSpec) -> int:
     return int(channels)
 
 
-def _stage(
-    block: type[BasicBlock | Bottleneck], inputs: int, planes: int, depth: int, stride: int
-) -> nn.Sequential:
+def _stage(block: type[BasicBlock | Bottleneck], inputs: int, planes: int, depth: int, stride: int) -> nn.Sequential:
     outputs = planes * block.expansion
     shortcut = None
     if stride != 1 or inputs != outputs:

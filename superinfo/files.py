@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -14,23 +15,54 @@ from typing import Any, BinaryIO
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Call `write` on a temporary file beside `path`, flush it to disk and rename it over `path`.
 
-    A reader sees the old file or the new one, never a part. The temporary file is removed on any failure.
+    A reader sees the old file or the new one, never a part. The temporary file is removed on any failure. An OSError
+    names `path`, also where `write` made another error of it, as torch.save does of a full disk.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
+        with temporary.open("wb", buffering=0) as raw:
+            remembered = _RemembersErrors(raw)
+            try:
+                with io.BufferedWriter(remembered) as file:
+                    write(file)
+                    file.flush()
+                    os.fsync(raw.fileno())
+            except Exception:
+                if remembered.error is None:
+                    raise
+                raise OSError(remembered.error.errno, remembered.error.strerror, str(path)) from None
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+class _RemembersErrors(io.RawIOBase):
+    """A file that remembers why it could not be written."""
+
+    def __init__(self, file: io.RawIOBase) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int | None:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data`, atomically."""
+    write_atomically(path, lambda file: file.write(data))
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,7 +17,15 @@ from superinfo.artifacts import Provenance
 from superinfo.errors import UserError
 from superinfo.files import exclusive
 
-PACKAGES = ("torch", "torchvision", "detectron2", "lightly", "lightning-fabric", "numpy", "opencv-python-headless")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "detectron2",
+    "lightly",
+    "lightning-fabric",
+    "numpy",
+    "opencv-python-headless",
+)
 
 
 def run_id(row: str, seed: int, recipe_hash: str) -> str:
@@ -69,11 +77,10 @@ def provenance() -> Provenance:
 
 def reset_peak_memory() -> None:
     """Start measuring the peak memory of this process anew, where the kernel allows it."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
     import torch
+
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -117,7 +124,11 @@ def _version(package: str) -> str:
 def _hardware() -> dict[str, str | int]:
     import torch
 
-    found: dict[str, str | int] = {"cpu": _cpu_name(), "cores": os.cpu_count() or 1, "threads": torch.get_num_threads()}
+    found: dict[str, str | int] = {
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+    }
     if torch.cuda.is_available():
         found |= {"gpu": torch.cuda.get_device_name(), "gpus": torch.cuda.device_count()}
     return found

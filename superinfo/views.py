@@ -3,6 +3,7 @@
 Everything works on uint8 pixels with OpenCV; only the last step makes floats, so that a data loader can ship bytes.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -30,7 +31,10 @@ PARAMETERS = (
     "blur_sigma",
     "solarize",
 )
-"""Names of a view's parameters, in order. Crop: in units of the image's sides; colour: factors, hue in turns; blur: pixels."""
+"""Names of a view's parameters, in order.
+
+The crop is in units of the image's sides, colour in factors and for hue in turns, blur in pixels.
+"""
 
 
 class ViewSpec(Spec):
@@ -73,7 +77,7 @@ class TwoViews:
         self, spec: ViewSpec, size: int, mean: tuple[float, float, float], std: tuple[float, float, float]
     ) -> None:
         self.spec, self.size = spec, size
-        self.mean, self.std = np.float32(mean), np.float32(std)
+        self.mean, self.std = np.array(mean, np.float32), np.array(std, np.float32)
 
     def __call__(self, image: Pixels | bytes, generator: np.random.Generator) -> Views:
         """Return both views, normalised by mean and std. Raises UserError if the bytes are no image."""
@@ -141,7 +145,7 @@ def draw_view(image: Pixels, spec: ViewSpec, size: int, generator: np.random.Gen
 def _draw_crop(height: int, width: int, spec: ViewSpec, generator: np.random.Generator) -> tuple[int, int, int, int]:
     """Random area and aspect ratio, ten tries, else the largest centred crop (Inception's; torchvision's defaults)."""
     areas = generator.uniform(*spec.crop_scale, 10) * height * width
-    ratios = np.exp(generator.uniform(*np.log(spec.crop_ratio), 10))
+    ratios = np.exp(generator.uniform(math.log(spec.crop_ratio[0]), math.log(spec.crop_ratio[1]), 10))
     widths, heights = np.rint(np.sqrt(areas * ratios)), np.rint(np.sqrt(areas / ratios))
     place = generator.random(2)
     fits = np.flatnonzero((widths >= 1) & (heights >= 1) & (widths <= width) & (heights <= height))
@@ -156,7 +160,7 @@ def _draw_crop(height: int, width: int, spec: ViewSpec, generator: np.random.Gen
 _LEVELS = np.arange(256, dtype=np.float32)
 
 
-def _jitter(view: Pixels, factors: NDArray[np.float64], order: NDArray[np.int64]) -> Pixels:
+def _jitter(view: cv2.typing.MatLike, factors: NDArray[np.float64], order: NDArray[np.int64]) -> Pixels:
     """Change brightness, contrast, saturation and hue in the drawn order, as torchvision's ColorJitter does."""
     brightness, contrast, saturation, hue = factors
     out: cv2.typing.MatLike = view
@@ -177,4 +181,5 @@ def _jitter(view: Pixels, factors: NDArray[np.float64], order: NDArray[np.int64]
 
 
 def _table(values: NDArray[np.floating]) -> Pixels:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    table: Pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return table

@@ -53,6 +53,4 @@ def test_every_pin_is_exact_and_within_the_bounds_of_pyproject() -> None:
 def test_the_tested_pair_of_torch_and_torchvision_is_pinned_without_its_cuda_packages() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     assert {"torch==2.14.1", "torchvision==0.29.1"} <= set(lines)
-    assert not [
-        line for line in lines if line.startswith(("nvidia", "cuda", "triton", "detectron2", "superinfo"))
-    ]
+    assert not [line for line in lines if line.startswith(("nvidia", "cuda", "triton", "detectron2", "superinfo"))]

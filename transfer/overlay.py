@@ -46,7 +46,11 @@ def detectron2_builds(encoder: EncoderSpec) -> bool:
 
 def backbone_name(encoder: EncoderSpec) -> str:
     """Return the name of the FPN backbone in Detectron2's registry."""
-    return "build_resnet_fpn_backbone" if detectron2_builds(encoder) else f"build_superinfo_{encoder.stem}_resnet_fpn_backbone"
+    return (
+        "build_resnet_fpn_backbone"
+        if detectron2_builds(encoder)
+        else f"build_superinfo_{encoder.stem}_resnet_fpn_backbone"
+    )
 
 
 def pyramid_levels(encoder: EncoderSpec) -> list[str]:

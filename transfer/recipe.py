@@ -28,6 +28,11 @@ class ScenesSet(Spec):
     """Least and most objects in a scene."""
     world_seed: int = Field(default=0, ge=0)
 
+    @property
+    def title(self) -> str:
+        """Return the name for tables."""
+        return f"scenes ({len(self.classes)} classes, {self.size} px, {self.train:,} training images)"
+
 
 class CocoSplit(Spec):
     """One json with its folder of images, both relative to the data root."""
@@ -47,6 +52,11 @@ class CocoSet(Spec):
     train: CocoSplit
     test: CocoSplit
 
+    @property
+    def title(self) -> str:
+        """Return the name for tables."""
+        return self.name
+
 
 class DetectRecipe(Spec):
     """Fine-tuning a Detectron2 detector, but for its weights and seed."""
@@ -57,7 +67,7 @@ class DetectRecipe(Spec):
     data: Annotated[ScenesSet | CocoSet, Field(discriminator="kind")]
     config: str
     """A Detectron2 config in `transfer/detection/configs`, without `.yaml`."""
-    options: dict[str, JsonValue] = {}
+    options: dict[str, JsonValue] = Field(default_factory=dict)
     """Changes to that config, by dotted name: `SOLVER.MAX_ITER: 300`."""
     encoder: EncoderSpec
     """Of the row that starts from random weights; a converted folder brings its own."""

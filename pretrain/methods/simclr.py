@@ -12,7 +12,9 @@ class SimCLR(nn.Module):
     process, negatives come from all of them, with gradient.
     """
 
-    def __init__(self, feature_dim: int, hidden_dim: int = 2048, output_dim: int = 128, temperature: float = 0.5) -> None:
+    def __init__(
+        self, feature_dim: int, hidden_dim: int = 2048, output_dim: int = 128, temperature: float = 0.5
+    ) -> None:
         super().__init__()
         self.projector = SimCLRProjectionHead(feature_dim, hidden_dim, output_dim)
         self.contrast = NTXentLoss(temperature, gather_distributed=True)

@@ -65,7 +65,8 @@ class SuperInfo(Term):
     def _log_variance(self, mu: Tensor) -> Tensor:
         if self.to_log_variance is None:
             return torch.full_like(mu, self.log_variance)
-        return self.to_log_variance(mu).clamp(*LOG_VARIANCE_RANGE)
+        log_variance: Tensor = self.to_log_variance(mu)
+        return log_variance.clamp(*LOG_VARIANCE_RANGE)
 
     def _nll(self, h: Tensor, other_view: Tensor) -> Tensor:
         target = pool_view(other_view)

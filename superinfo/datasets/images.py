@@ -157,7 +157,8 @@ def _generated_objects(spec: ScenesObjects, cache: Path) -> Pixels:
             with progress("scenes objects", spec.count, "images") as advance:
                 report = partial(advance, note="")
                 write_objects(folder, world, spec.split, spec.count, spec.size, os.cpu_count() or 1, report)
-    return np.load(folder / spec.split / "images.npy", mmap_mode="r")
+    images: Pixels = np.load(folder / spec.split / "images.npy", mmap_mode="r")
+    return images
 
 
 def _standard(spec: Standard) -> Pixels:

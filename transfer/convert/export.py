@@ -74,7 +74,7 @@ def overlay_text(overlay: dict[str, Any]) -> str:
     """Return the overlay as YAML with the note that must go with it."""
     note = "# Goes over any Detectron2 config, with MODEL.WEIGHTS set to the detectron2.pkl beside this file.\n"
     if "NAME" in overlay["MODEL"]["BACKBONE"]:
-        note += "# Needs `import transfer.detection.backbone`, which registers the backbone named below, and an FPN config.\n"
+        note += "# Needs `import transfer.detection.backbone`, which registers the backbone named here, and an FPN.\n"
     return note + yaml.safe_dump(overlay, sort_keys=False, default_flow_style=None)
 
 
@@ -92,4 +92,6 @@ def _check_same(out: Path, source_hash: str, checkpoint: Path) -> None:
     if not (out / CONVERSION).exists():
         raise UserError(f"{out}: exists and is no conversion; name a new folder with --out")
     if Conversion.read(out / CONVERSION).source_tensors_sha256 != source_hash:
-        raise UserError(f"{out}: holds the conversion of another checkpoint than {checkpoint}; name a new folder with --out")
+        raise UserError(
+            f"{out}: holds the conversion of another checkpoint than {checkpoint}; name a new folder with --out"
+        )

@@ -70,8 +70,8 @@ def load_backbone(model: nn.Module, weights: Path) -> tuple[int, int]:
 
 def backbone_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Return the floating-point tensors of a detector's bottom-up backbone, by name."""
-    backbone: nn.Module = model.backbone
-    bottom_up = getattr(backbone, "bottom_up", backbone)
+    backbone = model.get_submodule("backbone")
+    bottom_up: nn.Module = getattr(backbone, "bottom_up", backbone)
     return {key: tensor for key, tensor in bottom_up.state_dict().items() if tensor.is_floating_point()}
 
 

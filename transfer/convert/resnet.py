@@ -4,7 +4,9 @@ import re
 
 from superinfo.errors import EvidenceRefused
 
-_TORCHVISION = re.compile(r"^(?:layer(?P<layer>[1-4])\.(?P<block>\d+)\.)?(?P<module>conv\d|bn\d|downsample\.[01])\.(?P<leaf>\w+)$")
+_TORCHVISION = re.compile(
+    r"^(?:layer(?P<layer>[1-4])\.(?P<block>\d+)\.)?(?P<module>conv\d|bn\d|downsample\.[01])\.(?P<leaf>\w+)$"
+)
 _DETECTRON2 = re.compile(
     r"^(?:stem|res(?P<stage>[2-5])\.(?P<block>\d+))\.(?P<module>conv\d|shortcut)(?P<norm>\.norm)?\.(?P<leaf>\w+)$"
 )

@@ -56,7 +56,12 @@ def build_bottom_up(stem_name: str, cfg: CfgNode, input_shape: ShapeSpec) -> Res
         strides = [1 if stage == 0 else 2] + [1] * (depth - 1)
         if resnets.DEPTH < 50:
             blocks = ResNet.make_stage(
-                BasicBlock, depth, stride_per_block=strides, in_channels=inputs, out_channels=outputs, norm=norm
+                BasicBlock,
+                depth,
+                stride_per_block=strides,
+                in_channels=inputs,
+                out_channels=outputs,
+                norm=norm,
             )
         else:
             blocks = ResNet.make_stage(

@@ -49,7 +49,9 @@ def read_config(name: str) -> CfgNode:
     """Return Detectron2's defaults changed by one of this project's config files. Raises UserError if there is none."""
     path = CONFIGS / f"{name}.yaml"
     if not path.is_file():
-        raise UserError(f"config {name}: unknown; choose from {', '.join(sorted(p.stem for p in CONFIGS.glob('*.yaml')))}")
+        raise UserError(
+            f"config {name}: unknown; choose from {', '.join(sorted(p.stem for p in CONFIGS.glob('*.yaml')))}"
+        )
     cfg = get_cfg()
     cfg.merge_from_file(str(path))
     return cfg

@@ -128,6 +128,12 @@ def _generated_scenes(data: ScenesSet, cache: Path) -> Path:
             world = World(classes=data.classes, seed=data.world_seed)
             with progress("scenes", sum(counts.values()), "images") as advance:
                 write_scenes(
-                    folder, world, counts, data.size, *data.objects, os.cpu_count() or 1, partial(advance, note="")
+                    folder,
+                    world,
+                    counts,
+                    data.size,
+                    *data.objects,
+                    os.cpu_count() or 1,
+                    partial(advance, note=""),
                 )
     return folder

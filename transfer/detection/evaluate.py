@@ -1,13 +1,15 @@
-"""COCO box and mask AP of a detector on its test split."""
+"""COCO box and mask AP of a detector on its test split, and what a forward pass costs."""
 
 import math
 
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader
 from detectron2.evaluation import COCOEvaluator, inference_on_dataset
+from detectron2.utils.analysis import FlopCountAnalysis
 from torch import nn
 
 from superinfo.artifacts import Metric
+from transfer.detection.mapper import Mapper
 
 TASKS = {"bbox": "box", "segm": "mask"}
 
@@ -16,12 +18,22 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, Metric]:
     """Return `box/AP`, `mask/AP50`, ..., `mask/AP-<class>`, in percent, as pycocotools computes them."""
     (name,) = cfg.DATASETS.TEST
     evaluator = COCOEvaluator(name, output_dir=cfg.OUTPUT_DIR, use_fast_impl=False)
-    results = inference_on_dataset(model.eval(), build_detection_test_loader(cfg, name), evaluator)
+    loader = build_detection_test_loader(cfg, name, mapper=Mapper(cfg, is_train=False))
+    results = inference_on_dataset(model.eval(), loader, evaluator)
     return {
         f"{TASKS[task]}/{metric}": Metric(value=_defined(value), unit="percent", higher_is_better=True)
         for task, metrics in results.items()
         for metric, value in metrics.items()
     }
+
+
+def count_detector_flops(cfg: CfgNode, model: nn.Module) -> tuple[float, str]:
+    """Return the multiply-adds of a forward pass on the first test image, by fvcore, and that image's shape."""
+    loader = build_detection_test_loader(cfg, cfg.DATASETS.TEST[0], mapper=Mapper(cfg, is_train=False))
+    (first,) = next(iter(loader))
+    counted = FlopCountAnalysis(model.eval(), [first])
+    counted.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    return float(counted.total()), "x".join(map(str, (1, *first["image"].shape)))
 
 
 def _defined(value: float) -> float | None:

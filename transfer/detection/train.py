@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetMapper, build_detection_train_loader, get_detection_dataset_dicts
+from detectron2.data import build_detection_train_loader, get_detection_dataset_dicts
 from detectron2.engine import DefaultTrainer, HookBase, hooks
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
@@ -20,14 +20,15 @@ from superinfo.files import write_atomically
 from superinfo.progress import progress, say
 from superinfo.runs import StopSignal
 from transfer.convert.proof import load_backbone
+from transfer.detection.mapper import Mapper
 
 FINAL = "model_final.pth"
 STATE = "training.pt"
 LOG_EVERY = 20
 
 
-def train(cfg: CfgNode, title: str, save_minutes: float) -> torch.nn.Module:
-    """Fine-tune to the end of the schedule, from where a killed run stopped; return the model.
+def train(cfg: CfgNode, title: str, save_minutes: float) -> tuple[torch.nn.Module, float]:
+    """Fine-tune to the end of the schedule, from where a killed run stopped; return the model and the seconds it took.
 
     Leaves `model_final.pth`, which Detectron2 loads, and `metrics.json` in the config's output folder.
     Raises Diverged on a loss that is not finite, EvidenceRefused if a backbone tensor was not loaded, and
@@ -36,18 +37,19 @@ def train(cfg: CfgNode, title: str, save_minutes: float) -> torch.nn.Module:
     folder = Path(cfg.OUTPUT_DIR)
     trainer = Trainer(cfg, title, save_minutes)
     if (folder / FINAL).exists():
-        trainer.checkpointer.load(str(folder / FINAL))
-        return trainer.model  # type: ignore[no-any-return]
+        final = torch.load(folder / FINAL, map_location="cpu", weights_only=True)
+        trainer.model.load_state_dict(final["model"])
+        return trainer.model, final["seconds"]
     trainer.resume_or_load(resume=True)
     try:
         trainer.train()
     except FloatingPointError:
         remedy = f"lower SOLVER.BASE_LR (now {cfg.SOLVER.BASE_LR:g}) or set a norm in FPN and heads"
         raise Diverged(f"{title}: the loss is not finite at iteration {trainer.iter}; {remedy}") from None
-    weights = {"model": trainer.model.state_dict()}
+    weights = {"model": trainer.model.state_dict(), "seconds": trainer.seconds()}
     write_atomically(folder / FINAL, lambda file: torch.save(weights, file))
     (folder / STATE).unlink(missing_ok=True)
-    return trainer.model  # type: ignore[no-any-return]
+    return trainer.model, weights["seconds"]
 
 
 class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
@@ -62,6 +64,7 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
         self.state_file = Path(cfg.OUTPUT_DIR) / STATE
         self._saved = _load_state(self.state_file)
         self.first = self._saved["trainer"]["iteration"] + 1 if self._saved else 0
+        self._start = time.monotonic() - (self._saved["seconds"] if self._saved else 0)
         seed_all_rng(cfg.SEED)
         super().__init__(cfg)
 
@@ -79,9 +82,13 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
                 raise EvidenceRefused(f"{line}; convert the checkpoint anew")
             say(line)
 
+    def seconds(self) -> float:
+        """Return the time spent so far, over all resumes."""
+        return time.monotonic() - self._start
+
     def save(self) -> None:
         """Write all that resuming needs, atomically."""
-        payload = {"model": self.model.state_dict(), "trainer": self.state_dict()}
+        payload = {"model": self.model.state_dict(), "trainer": self.state_dict(), "seconds": self.seconds()}
         write_atomically(self.state_file, lambda file: torch.save(payload, file))
 
     def build_train_loader(self, cfg: CfgNode) -> Any:
@@ -92,7 +99,10 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
 
     def build_hooks(self) -> list[HookBase]:
         """Return Detectron2's timer, scheduler and writers, and our seeds, progress and saving."""
-        writers = [JSONWriter(str(self.state_file.with_name("metrics.json"))), TensorboardXWriter(self.cfg.OUTPUT_DIR)]
+        writers = [
+            JSONWriter(str(self.state_file.with_name("metrics.json"))),
+            TensorboardXWriter(self.cfg.OUTPUT_DIR),
+        ]
         return [
             SeedEachIteration(self.cfg.SEED),
             hooks.IterationTimer(),
@@ -114,17 +124,6 @@ class Shuffled(Sampler[int]):
         while True:
             yield from np.random.default_rng([self.seed, epoch]).permutation(self.size)[first:].tolist()
             epoch, first = epoch + 1, 0
-
-
-class Mapper(DatasetMapper):  # type: ignore[misc]
-    """Detectron2's mapper, which names the file when an image cannot be read."""
-
-    def __call__(self, dataset_dict: dict[str, Any]) -> Any:
-        """Read and augment one image."""
-        try:
-            return super().__call__(dataset_dict)
-        except (OSError, SyntaxError) as error:
-            raise UserError(f"{dataset_dict['file_name']}: not a readable image ({error}); replace it") from None
 
 
 class SeedEachIteration(HookBase):  # type: ignore[misc]

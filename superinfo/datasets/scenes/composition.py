@@ -24,7 +24,7 @@ MINIMUM_VISIBLE = 0.35
 
 CROWD_PROBABILITY = 0.1
 
-_SCALE = (0.14, 0.34)
+_SCALE = (0.2, 0.42)
 _CENTRE = (0.08, 0.92)
 _CROWD_SCALE = (0.045, 0.07)
 _CROWD_CENTRE = (0.35, 0.65)
@@ -75,9 +75,7 @@ class _Layer:
     iscrowd: bool
 
 
-def draw_scene(  # noqa: PLR0917
-    world: World, split: str, index: int, size: int, min_objects: int = 2, max_objects: int = 6
-) -> Scene:
+def draw_scene(world: World, split: str, index: int, size: int, min_objects: int = 2, max_objects: int = 6) -> Scene:
     """Draw image `index` of a split: `min_objects` to `max_objects` objects, sometimes before a crowd."""
     labels = stream(world, "scene labels", split, index)
     rng = stream(world, "scene appearance", split, index)

@@ -14,7 +14,7 @@ Image = NDArray[np.float32]
 
 TEXTURES: tuple[str, ...] = ("solid", "stripes", "checker", "dots", "gradient", "noise")
 
-MINIMUM_CONTRAST = 25.0
+MINIMUM_CONTRAST = 35.0
 """Smallest CIE 1976 colour difference between the mean colours of an object and its background."""
 
 _SHORTEST_PERIOD = 4.0
@@ -51,7 +51,7 @@ def draw_paint(rng: np.random.Generator, period: tuple[float, float], against: P
     texture = TEXTURES[rng.integers(len(TEXTURES))]
     length, angle = rng.uniform(*period), rng.uniform(0, 2 * math.pi)
     phase = (rng.uniform(), rng.uniform())
-    depth = rng.uniform(0.2, 0.35)
+    depth = rng.uniform(0.05, 0.18)
     grid = rng.uniform(-1, 1, (_GRID, _GRID)).astype(np.float32)
     while True:
         saturation, value = rng.uniform(0.25, 1.0), rng.uniform(0.3, 0.85)

@@ -46,8 +46,7 @@ def trace_polygons(mask: NDArray[np.uint8]) -> tuple[list[list[float]], Box]:
         x, y, width, height = box = bounding_box(mask)
         return [[x, y, x + width, y, x + width, y + height, x, y + height]], box
     polygons = [
-        _cut_slits(contours[part], [contours[hole] for hole in large if parents[hole] == part])
-        for part in parts
+        _cut_slits(contours[part], [contours[hole] for hole in large if parents[hole] == part]) for part in parts
     ]
     points = np.concatenate([edges[part] for part in parts]) / SUBPIXELS
     (x, y), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()

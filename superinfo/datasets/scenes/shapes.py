@@ -43,9 +43,7 @@ def fill_outline(
     scale = (np.sqrt(margin**2 + 4 * target**2) - margin) / 2  # scale^2 + margin * scale = target^2
     matrix = scale * rotation_matrix(np.deg2rad(rotation)).T
     offset = np.asarray(centre) * SUBPIXELS - 0.5
-    fixed = [
-        np.rint((points @ matrix + offset) * 2**_FIXED_POINT_BITS).astype(np.int32) for points in outline
-    ]
+    fixed = [np.rint((points @ matrix + offset) * 2**_FIXED_POINT_BITS).astype(np.int32) for points in outline]
     cv2.fillPoly(canvas, fixed, (1,), shift=_FIXED_POINT_BITS)
 
 

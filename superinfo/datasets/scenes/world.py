@@ -35,9 +35,7 @@ class World:
         if unknown:
             raise UserError(f"scenes: unknown class {unknown[0]!r}: choose from {', '.join(SHAPES)}")
         if not self.classes or len(set(self.classes)) < len(self.classes):
-            raise UserError(
-                f"scenes: classes {list(self.classes)}: name at least one class, and each only once"
-            )
+            raise UserError(f"scenes: classes {list(self.classes)}: name at least one class, and each only once")
         if self.seed < 0:
             raise UserError(f"scenes: seed {self.seed} is negative: use 0 or more")
 
@@ -95,9 +93,7 @@ def stream(world: World, part: str, split: str, index: int) -> np.random.Generat
     """Return the generator of one part of one image, independent of all other parts, splits and images."""
     digest = hashlib.sha256(f"{part}/{split}".encode()).digest()[:16]
     words = (int(word) for word in np.frombuffer(digest, "<u4"))
-    return np.random.Generator(
-        np.random.Philox(np.random.SeedSequence(world.seed, spawn_key=(*words, index)))
-    )
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(world.seed, spawn_key=(*words, index))))
 
 
 def object_factors(

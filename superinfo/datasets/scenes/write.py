@@ -37,7 +37,7 @@ _FACTOR_COLUMNS = ["class", *[field.name for field in fields(ObjectFactors)][1:]
 Result = TypeVar("Result")
 
 
-def write_objects(  # noqa: PLR0917
+def write_objects(
     root: Path,
     world: World,
     split: str,
@@ -63,7 +63,7 @@ def write_objects(  # noqa: PLR0917
         _write_csv(temporary / "factors.csv", ["index", *_FACTOR_COLUMNS], rows)
 
 
-def write_scenes(  # noqa: PLR0917
+def write_scenes(
     root: Path,
     world: World,
     counts: Mapping[str, int],
@@ -89,9 +89,7 @@ def write_scenes(  # noqa: PLR0917
         for name in ("annotations", "JPEGImages", "Annotations", "ImageSets/Main"):
             (temporary / name).mkdir(parents=True)
         for split, count in counts.items():
-            draw = partial(
-                draw_scene, world, split, size=size, min_objects=min_objects, max_objects=max_objects
-            )
+            draw = partial(draw_scene, world, split, size=size, min_objects=min_objects, max_objects=max_objects)
             write = partial(_write_scene_chunk, temporary, split, draw)
             chunks = _map_chunks(write, count, processes, progress)
             _write_split(temporary, world, split, size, [scene for chunk in chunks for scene in chunk])
@@ -121,9 +119,7 @@ def _check_request(counts: Mapping[str, int], size: int, processes: int, folder:
         raise UserError(f"scenes: {folder} exists already: remove it or name another folder")
 
 
-def _map_chunks(
-    work: Callable[[range], Result], count: int, processes: int, progress: Progress | None
-) -> list[Result]:
+def _map_chunks(work: Callable[[range], Result], count: int, processes: int, progress: Progress | None) -> list[Result]:
     """Return the results of `work` on consecutive ranges of indices, in order, from several processes."""
     chunks = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
     results = []
@@ -132,9 +128,7 @@ def _map_chunks(
         if min(processes, len(chunks)) > 1:
             # A parent with torch's threads must not fork.
             context = multiprocessing.get_context("spawn")
-            pool = ProcessPoolExecutor(
-                min(processes, len(chunks)), mp_context=context, initializer=_start_worker
-            )
+            pool = ProcessPoolExecutor(min(processes, len(chunks)), mp_context=context, initializer=_start_worker)
             stack.callback(pool.shutdown, cancel_futures=True)
             apply = pool.map
         for chunk, result in zip(chunks, apply(work, chunks), strict=True):
@@ -166,9 +160,7 @@ def _write_object_chunk(path: Path, world: World, split: str, size: int, chunk: 
     return rows
 
 
-def _write_scene_chunk(
-    root: Path, split: str, draw: Callable[..., Scene], chunk: range
-) -> list[_Annotations]:
+def _write_scene_chunk(root: Path, split: str, draw: Callable[..., Scene], chunk: range) -> list[_Annotations]:
     written = []
     for index in chunk:
         scene = draw(index=index)
@@ -251,13 +243,10 @@ def _write_split(root: Path, world: World, split: str, size: int, scenes: list[_
         "images": images,
         "annotations": annotations,
         "categories": [
-            {"id": label, "name": name, "supercategory": "shape"}
-            for label, name in enumerate(world.classes, 1)
+            {"id": label, "name": name, "supercategory": "shape"} for label, name in enumerate(world.classes, 1)
         ],
     }
-    write_text(
-        root / "annotations" / f"instances_{split}.json", json.dumps(coco, separators=(",", ":")) + "\n"
-    )
+    write_text(root / "annotations" / f"instances_{split}.json", json.dumps(coco, separators=(",", ":")) + "\n")
     write_text(
         root / "ImageSets/Main" / f"{split}.txt",
         "".join(f"{_image_name(split, i)}\n" for i in range(len(scenes))),

@@ -313,9 +313,7 @@ def test_voc_says_what_coco_says(scenes_root: Path, coco: Any) -> None:
             box = [int(element.findtext(f"bndbox/{side}", "")) for side in ("xmin", "ymin", "xmax", "ymax")]
             x, y, width, height = annotation["bbox"]
             # From 1 and both ends included, against from 0 and the end left out.
-            assert [box[0] - 1, box[1] - 1, box[2], box[3]] == pytest.approx(
-                [x, y, x + width, y + height], abs=0.999
-            )
+            assert [box[0] - 1, box[1] - 1, box[2], box[3]] == pytest.approx([x, y, x + width, y + height], abs=0.999)
             assert min(box) >= 1
             assert max(box) <= SIZE
             assert element.findtext("difficult") == str(annotation["iscrowd"])

@@ -1,0 +1,137 @@
+"""A suite: rows of pretraining and one transfer task, run one after the other, and their table."""
+
+import re
+from pathlib import Path
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from pretrain.recipe import RECIPES as PRETRAIN_RECIPES
+from pretrain.recipe import PretrainRecipe, checkpoint_path
+from results.render import FORMATS
+from results.tables import Row, Table, compare
+from superinfo.artifacts import CONVERSION, Record
+from superinfo.errors import Interrupted, SuperInfoError
+from superinfo.files import write_bytes, write_text
+from superinfo.progress import say
+from superinfo.spec import Spec, load_recipe
+from transfer.detection.detect import PICTURES, detect, initialisation, record_path
+from transfer.recipe import RECIPES as TRANSFER_RECIPES
+from transfer.recipe import DetectRecipe
+
+SUITES = Path(__file__).parent / "suites"
+CONVERTED = "detectron2"
+
+
+class RowSpec(Spec):
+    """A row: its label, and the recipe of its pretraining, or none for random initialisation."""
+
+    label: str
+    pretrain: str | None = None
+
+
+class Suite(Spec):
+    """Which rows are compared on which task, over which seeds."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9+._-]+$")
+    title: str
+    rows: tuple[RowSpec, ...] = Field(min_length=1)
+    baseline: str
+    """Label of the row that differences are taken to."""
+    detect: str
+    """Recipe of the detection task."""
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+
+    @field_validator("baseline")
+    @classmethod
+    def _is_a_row(cls, baseline: str, info: ValidationInfo) -> str:
+        labels = [row.label for row in info.data.get("rows", ())]
+        if labels and baseline not in labels:
+            raise ValueError(f"must be the label of a row: {', '.join(labels)}")
+        return baseline
+
+
+def load_suite(source: str) -> Suite:
+    """Read a suite by path or by the name of one in `suites/`. Raises UserError as `load_recipe` does."""
+    return load_recipe(Suite, source, SUITES)
+
+
+def run_suite(suite: Suite, runs: Path, device: str) -> tuple[Path, int]:
+    """Run what is left, then write table and pictures below `runs/<suite>`; return that folder and how many failed.
+
+    A row that fails is reported and does not stop the others. Raises Interrupted if a run was asked to stop.
+    """
+    failures = 0
+    for row in suite.rows:
+        for seed in suite.seeds:
+            try:
+                _run_row(suite, row, seed, runs, device)
+            except Interrupted:
+                raise
+            except SuperInfoError as error:
+                say(f"{row.label}, seed {seed}: failed: {error}")
+                failures += 1
+    return write_outputs(suite, runs), failures
+
+
+def suite_table(suite: Suite, runs: Path) -> Table:
+    """Return the table of the runs that are done; a row with none is empty."""
+    rows = []
+    for row in suite.rows:
+        paths = [record for seed in suite.seeds if (record := find_record(suite, row, seed, runs))]
+        rows.append(Row(row.label, tuple(Record.read(path) for path in paths)))
+    return compare(suite.title, rows, suite.baseline)
+
+
+def find_record(suite: Suite, row: RowSpec, seed: int, runs: Path) -> Path | None:
+    """Return the record of a row's run, or None if it is not done."""
+    weights = _converted(row, seed, runs)
+    if weights is not None and not (weights / CONVERSION).exists():
+        return None
+    recipe = _detect_recipe(suite)
+    path = record_path(recipe, initialisation(recipe, weights, seed).who, seed, runs)
+    return path if path.exists() else None
+
+
+def write_outputs(suite: Suite, runs: Path) -> Path:
+    """Write the table in every format, and a picture for each row, below `runs/<suite>`; return that folder."""
+    folder = runs / suite.name
+    table = suite_table(suite, runs)
+    for suffix, render in FORMATS.items():
+        write_text(folder / f"table.{'txt' if suffix == 'terminal' else suffix}", render(table))
+    for row in suite.rows:
+        if record := find_record(suite, row, suite.seeds[0], runs):
+            write_bytes(folder / f"{_slug(row.label)}.png", (record.parent / PICTURES).read_bytes())
+    return folder
+
+
+def _run_row(suite: Suite, row: RowSpec, seed: int, runs: Path, device: str) -> None:
+    if find_record(suite, row, seed, runs):
+        say(f"{row.label}, seed {seed}: done before")
+        return
+    weights = _converted(row, seed, runs)
+    if row.pretrain is not None and weights is not None:
+        from pretrain.engine import pretrain
+        from transfer.convert import convert
+
+        checkpoint = pretrain(_pretrain_recipe(row.pretrain), seed, runs, device)
+        convert(checkpoint, weights)
+    detect(_detect_recipe(suite), weights, seed, runs, device)
+
+
+def _converted(row: RowSpec, seed: int, runs: Path) -> Path | None:
+    """Return where a row's converted weights lie, or will lie; None for random initialisation."""
+    if row.pretrain is None:
+        return None
+    return checkpoint_path(_pretrain_recipe(row.pretrain), seed, runs).parent / CONVERTED
+
+
+def _pretrain_recipe(name: str) -> PretrainRecipe:
+    return load_recipe(PretrainRecipe, name, PRETRAIN_RECIPES)
+
+
+def _detect_recipe(suite: Suite) -> DetectRecipe:
+    return load_recipe(DetectRecipe, suite.detect, TRANSFER_RECIPES)
+
+
+def _slug(label: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")

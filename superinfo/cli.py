@@ -1,0 +1,155 @@
+"""The verbs. A stage, and with it torch, is imported only when its verb runs."""
+
+import errno
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from superinfo.errors import SuperInfoError, UserError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Pretrain ResNet encoders, convert them to Detectron2, fine-tune detectors on them, compare.",
+)
+
+Runs = Annotated[Path, typer.Option(help="Folder that all runs lie in.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Seed = Annotated[int, typer.Option(help="Seed of initialisation, order and noise.", min=0)]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="Change a field of the recipe: a.b=value.")]
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+TABLE_FORMATS = ("terminal", "md", "csv")
+
+
+@app.command()
+def pretrain(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name or YAML file.")],
+    seed: Seed = 0,
+    runs: Runs = Path("runs"),
+    device: Device = "auto",
+    overrides: Overrides = None,
+) -> None:
+    """Train an encoder; prints the path of its checkpoint.pt."""
+    from pretrain.recipe import RECIPES, PretrainRecipe
+    from superinfo.spec import load_recipe
+
+    resolved = load_recipe(PretrainRecipe, recipe, RECIPES, overrides or ())
+    from pretrain.engine import pretrain as run
+
+    print(run(resolved, seed, runs, device))
+
+
+@app.command()
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint.pt of `superinfo pretrain`.")],
+    out: Annotated[Path, typer.Option(help="New folder for weights, overlay and evidence.")],
+    to: Annotated[str, typer.Option(help="detectron2.")] = "detectron2",
+) -> None:
+    """Convert an encoder to Detectron2 and prove it; prints the folder."""
+    if to != "detectron2":
+        raise UserError(f"--to {to}: unknown target; choose detectron2")
+    from transfer.convert import convert as run
+
+    print(run(checkpoint, out))
+
+
+@app.command()
+def detect(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name or YAML file.")],
+    weights: Annotated[str, typer.Option(help="A folder that `superinfo convert` wrote, or `random`.")],
+    seed: Seed = 0,
+    runs: Runs = Path("runs"),
+    device: Device = "auto",
+    overrides: Overrides = None,
+) -> None:
+    """Fine-tune and evaluate a detector; prints the path of its record.json."""
+    from superinfo.spec import load_recipe
+    from transfer.detection.detect import detect as run
+    from transfer.recipe import RECIPES, DetectRecipe
+
+    resolved = load_recipe(DetectRecipe, recipe, RECIPES, overrides or ())
+    print(run(resolved, None if weights == "random" else Path(weights), seed, runs, device))
+
+
+@app.command()
+def bench(
+    suite: Annotated[str, typer.Argument(help="A suite's name or YAML file.")],
+    runs: Runs = Path("runs"),
+    device: Device = "auto",
+) -> None:
+    """Run a whole suite, or what is left of it; prints its table and the folder of its outputs."""
+    from benchmarks.suite import load_suite, run_suite, suite_table
+    from results.render import render_terminal
+
+    resolved = load_suite(suite)
+    folder, failures = run_suite(resolved, runs, device)
+    print(render_terminal(suite_table(resolved, runs)))
+    print(folder)
+    if failures:
+        raise SuperInfoError(f"{resolved.name}: {failures} of its runs failed, as said above; run it again when mended")
+
+
+@app.command()
+def table(
+    suite: Annotated[str | None, typer.Argument(help="A suite's name or YAML file.")] = None,
+    records: Annotated[Path | None, typer.Option(help="Instead of a suite: a folder of records.")] = None,
+    runs: Runs = Path("runs"),
+    format: Annotated[str, typer.Option(help="terminal, md or csv.")] = "terminal",
+) -> None:
+    """Print the comparison table of a suite, or of all records in a folder."""
+    if format not in TABLE_FORMATS:
+        raise UserError(f"--format {format}: choose {', '.join(TABLE_FORMATS)}")
+    if (suite is None) == (records is None):
+        raise UserError("table: name either a suite or --records DIR")
+    from results.render import FORMATS
+
+    if suite is not None:
+        from benchmarks.suite import load_suite, suite_table
+
+        print(FORMATS[format](suite_table(load_suite(suite), runs)), end="")
+    elif records is not None:
+        from results.records import find_records
+        from results.tables import compare_all
+
+        print("\n".join(FORMATS[format](found) for found in compare_all(find_records(records))), end="")
+
+
+def main() -> None:
+    """Run a verb; turn what goes wrong into one line and an exit code."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    sys.exit(_guarded(lambda: app(arguments, standalone_mode=True), debug))
+
+
+def _guarded(run: Callable[[], object], debug: bool) -> int:
+    try:
+        run()
+    except SuperInfoError as error:
+        return _tell(error, str(error), error.exit_code, debug)
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            where = error.filename or "the runs folder"
+            return _tell(error, f"{where}: the disk is full; free some space and run the same command again", 2, debug)
+        if error.filename is None:
+            raise
+        return _tell(error, f"{error.filename}: {error.strerror}", 2, debug)
+    except KeyboardInterrupt as error:
+        return _tell(error, "interrupted; the same command resumes", 75, debug)
+    return 0
+
+
+def _tell(error: BaseException, message: str, code: int, debug: bool) -> int:
+    if debug:
+        raise error
+    print(f"superinfo: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()
