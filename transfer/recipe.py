@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from superinfo.artifacts import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
-from superinfo.datasets.scenes import SHAPES
+from superinfo.datasets.scenes import SHAPES, VERSION
 from superinfo.spec import NotIdentity, Spec
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -16,6 +16,8 @@ class ScenesSet(Spec):
     """Generated scenes, as COCO json, kept below the runs folder."""
 
     kind: Literal["scenes"]
+    version: Literal[1] = VERSION
+    """Of the generator: its images change with it, and so do the hashes of runs on them."""
     size: int = Field(default=128, ge=64)
     classes: tuple[str, ...] = SHAPES
     train: int = Field(ge=1)

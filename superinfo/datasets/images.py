@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from superinfo.artifacts import IMAGENET_MEAN, IMAGENET_STD
-from superinfo.datasets.scenes import SHAPES, World, write_objects
+from superinfo.datasets.scenes import SHAPES, VERSION, World, write_objects
 from superinfo.errors import UserError
 from superinfo.files import exclusive
 from superinfo.progress import progress
@@ -42,6 +42,8 @@ class ScenesObjects(ImagesSpec):
     """Generated images of one object each."""
 
     kind: Literal["scenes"]
+    version: Literal[1] = VERSION
+    """Of the generator: its images change with it, and so do the hashes of runs on them."""
     split: Literal["train", "val", "test"] = "train"
     count: int = Field(default=10_000, ge=1)
     size: int = Field(default=64, ge=16)

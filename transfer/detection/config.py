@@ -13,6 +13,7 @@ from transfer.detection.data import RegisteredSplit
 from transfer.recipe import DetectRecipe
 
 CONFIGS = Path(__file__).parent / "configs"
+OPTIMIZERS = ("SGD", "ADAMW")
 
 
 def build_config(
@@ -33,6 +34,8 @@ def build_config(
     cfg.merge_from_other_cfg(CfgNode(overlay))
     for name, value in recipe.options.items():
         _set_option(cfg, name, value)
+    if cfg.SOLVER.OPTIMIZER not in OPTIMIZERS:
+        raise UserError(f"SOLVER.OPTIMIZER {cfg.SOLVER.OPTIMIZER}: choose {' or '.join(OPTIMIZERS)}")
     cfg.MODEL.WEIGHTS = str(weights) if weights else ""
     cfg.MODEL.DEVICE = device.type
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(train.classes)
@@ -53,6 +56,8 @@ def read_config(name: str) -> CfgNode:
             f"config {name}: unknown; choose from {', '.join(sorted(p.stem for p in CONFIGS.glob('*.yaml')))}"
         )
     cfg = get_cfg()
+    # Detectron2 0.6 has SGD alone; the key is the one that projects built on it use.
+    cfg.SOLVER.OPTIMIZER = "SGD"
     cfg.merge_from_file(str(path))
     return cfg
 

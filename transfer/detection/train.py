@@ -11,6 +11,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_train_loader, get_detection_dataset_dicts
 from detectron2.engine import DefaultTrainer, HookBase, hooks
+from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
 from torch.utils.data import Sampler
@@ -96,6 +97,15 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
         dataset = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
         sampler = Shuffled(len(dataset), cfg.SEED, self.first * cfg.SOLVER.IMS_PER_BATCH)
         return build_detection_train_loader(cfg, dataset=dataset, sampler=sampler, mapper=Mapper(cfg, is_train=True))
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:
+        """Return Detectron2's SGD, or AdamW with the same parameter groups and clipping."""
+        if cfg.SOLVER.OPTIMIZER == "SGD":
+            return super().build_optimizer(cfg, model)  # type: ignore[no-any-return]
+        groups = get_default_optimizer_params(model, base_lr=cfg.SOLVER.BASE_LR, weight_decay_norm=0.0)
+        adamw = maybe_add_gradient_clipping(cfg, torch.optim.AdamW)
+        return adamw(groups, cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)  # type: ignore[no-any-return]
 
     def build_hooks(self) -> list[HookBase]:
         """Return Detectron2's timer, scheduler and writers, and our seeds, progress and saving."""

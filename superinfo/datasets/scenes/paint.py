@@ -14,8 +14,11 @@ Image = NDArray[np.float32]
 
 TEXTURES: tuple[str, ...] = ("solid", "stripes", "checker", "dots", "gradient", "noise")
 
-MINIMUM_CONTRAST = 35.0
-"""Smallest CIE 1976 colour difference between the mean colours of an object and its background."""
+MINIMUM_CONTRAST = 30.0
+"""CIE 1976 colour difference that the mean colours of an object and its background are to have."""
+
+_TRIES = 64
+"""Draws of a colour; then the most contrasting of them will do, as hues may leave no room for more."""
 
 _SHORTEST_PERIOD = 4.0
 _GRID = 16
@@ -53,11 +56,16 @@ def draw_paint(rng: np.random.Generator, period: tuple[float, float], against: P
     phase = (rng.uniform(), rng.uniform())
     depth = rng.uniform(0.05, 0.18)
     grid = rng.uniform(-1, 1, (_GRID, _GRID)).astype(np.float32)
-    while True:
+    best: Paint | None = None
+    for _ in range(_TRIES):
         saturation, value = rng.uniform(0.25, 1.0), rng.uniform(0.3, 0.85)
         paint = Paint(hue, saturation, value, texture, length, angle, phase, depth, grid)
         if against is None or contrast(paint, against) >= MINIMUM_CONTRAST:
             return paint
+        if best is None or contrast(paint, against) > contrast(best, against):
+            best = paint
+    assert best is not None
+    return best
 
 
 def contrast(one: Paint, other: Paint) -> float:

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Final
 
 import cv2
 import numpy as np
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 from superinfo.datasets.scenes.paint import Image, Paint, contrast, draw_paint, render_paint, shine_light
 from superinfo.datasets.scenes.shapes import SHAPES, SUBPIXELS, draw_outline, fill_outline
 from superinfo.errors import UserError
+
+VERSION: Final = 1
+"""Of the generator; a change that alters any image raises it."""
 
 OBJECT_PERIOD = (0.2, 0.5)
 BACKGROUND_PERIOD = (0.09, 0.2)

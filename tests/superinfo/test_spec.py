@@ -1,0 +1,293 @@
+"""Recipes: YAML that means what it says, and errors that name file and field."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import Field, model_validator
+
+from superinfo.errors import UserError
+from superinfo.spec import NotIdentity, Spec, identity_hash, load_recipe, read_yaml
+
+
+class Circle(Spec):
+    kind: Literal["circle"]
+    radius: float
+
+
+class Box(Spec):
+    kind: Literal["box"]
+    width: int
+    height: int = 1
+
+    @model_validator(mode="after")
+    def _is_no_square(self) -> "Box":
+        if self.width == self.height:
+            raise ValueError("width must differ from height")
+        return self
+
+
+class Part(Spec):
+    label: str
+    shape: Annotated[Circle | Box, Field(discriminator="kind")] = Circle(kind="circle", radius=1)
+
+
+class Recipe(Spec):
+    name: str
+    rate: float = 0.1
+    steps: int = 1
+    place: Annotated[Path | None, NotIdentity] = None
+    shape: Annotated[Circle | Box, Field(discriminator="kind")] = Circle(kind="circle", radius=1)
+    parts: tuple[Part, ...] = ()
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+def write(folder: Path, text: str, name: str = "mine.yaml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def load(folder: Path, text: str, *overrides: str) -> Recipe:
+    return load_recipe(Recipe, write(folder, text), folder, overrides)
+
+
+def refusal(folder: Path, text: str, *overrides: str) -> str:
+    """Return the one line with which a recipe is refused."""
+    with pytest.raises(UserError) as caught:
+        load(folder, text, *overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-4", 1e-4),
+        ("-2E3", -2000.0),
+        ("+1.5e+2", 150.0),
+        (".5", 0.5),
+        ("1.", 1.0),
+        ("7", 7),
+        ("true", True),
+        ("false", False),
+        ("null", None),
+        ("no", "no"),
+        ("off", "off"),
+        ("yes", "yes"),
+        ("True", "True"),
+        ("2024-01-01", "2024-01-01"),
+        ("1e-4x", "1e-4x"),
+        ("e5", "e5"),
+        ("'1e-4'", "1e-4"),
+    ],
+)
+def test_a_plain_word_in_yaml_is_read_as_yaml_1_2_reads_it(tmp_path: Path, text: str, value: object) -> None:
+    found = read_yaml(write(tmp_path, f"a: {text}"))["a"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_a_repeated_key_is_refused_with_file_and_line_at_any_depth(tmp_path: Path) -> None:
+    path = write(tmp_path, "a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\n")
+    with pytest.raises(UserError, match=r"mine\.yaml: line 5: .*`c` is given twice"):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words", "3"])
+def test_only_a_mapping_is_a_recipe(tmp_path: Path, text: str) -> None:
+    assert "mine.yaml: expected fields with values" in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"a: [1,\n", "line 2"),
+        (b"a:\n\tb: 1\n", "line 2"),
+        (b"a: !!python/object/apply:os.getcwd []\n", "line 1"),
+        (b"a: 1\n---\nb: 2\n", "line 2"),
+        (b"a: \x00\n", "not valid YAML"),
+        (b"a: !!int many\n", "not valid YAML"),
+        (b"a: \xff\xfe\n", "UTF-8"),
+    ],
+)
+def test_what_is_no_yaml_is_refused_in_one_line(tmp_path: Path, data: bytes, reason: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=reason) as caught:
+        read_yaml(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_extends_merges_groups_of_fields_and_replaces_values(tmp_path: Path) -> None:
+    write(tmp_path, "name: a\nrate: 0.5\noptions: {x: {p: 1, q: 2}, l: [1, 2]}\n", "oldest.yaml")
+    write(tmp_path, "extends: oldest\nname: b\noptions: {x: {q: 3}}\n", "older.yaml")
+    found = load(tmp_path, "extends: older.yaml\nsteps: 9\noptions: {x: {r: 4}, l: [5]}\n")
+    assert found == Recipe(name="b", rate=0.5, steps=9, options={"x": {"p": 1, "q": 3, "r": 4}, "l": [5]})
+
+
+def test_extends_is_looked_up_beside_the_recipe_that_says_it(tmp_path: Path) -> None:
+    for folder, rate in (("here", "1.0"), ("shipped", "2.0")):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder, f"name: parent\nrate: {rate}\n", "parent.yaml")
+    child = write(tmp_path / "here", "extends: parent\n", "child.yaml")
+    assert load_recipe(Recipe, child, tmp_path / "shipped").rate == 1.0
+
+
+def test_extends_in_a_circle_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "extends: mine\n", "other.yaml")
+    assert "comes back to this file" in refusal(tmp_path, "extends: other\n")
+    assert "comes back to this file" in refusal(tmp_path, "extends: mine.yaml\n")
+
+
+@pytest.mark.parametrize("parent", ["patent", "patent.yaml"])
+def test_extending_what_does_not_exist_is_refused_naming_both_files(tmp_path: Path, parent: str) -> None:
+    write(tmp_path, "name: a\n", "parent.yaml")
+    message = refusal(tmp_path, f"extends: {parent}\n")
+    assert "patent" in message
+    assert "mine.yaml" in message
+    assert "extends" in message
+
+
+def test_extends_takes_one_name(tmp_path: Path) -> None:
+    assert "mine.yaml: `extends` must be the name" in refusal(tmp_path, "extends: [a, b]\n")
+
+
+def test_overrides_change_fields_at_any_depth_and_the_last_one_wins(tmp_path: Path) -> None:
+    found = load(
+        tmp_path,
+        "name: a\nshape: {kind: box, width: 3}\n",
+        "rate=1e-4",
+        "shape.height=7",
+        "options.deep.er=[1, no]",
+        "steps=4",
+        "steps=5",
+        "name=a=b",
+    )
+    assert found.shape == Box(kind="box", width=3, height=7)
+    assert (found.name, found.rate, found.steps) == ("a=b", 1e-4, 5)
+    assert found.options == {"deep": {"er": [1, "no"]}}
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("steps", "expected a.b=value"),
+        ("=3", "expected a.b=value"),
+        ("shape..width=3", "expected a.b=value"),
+        ("steps.more=3", "`steps` is a value"),
+        ("steps={", "not valid YAML"),
+    ],
+)
+def test_an_override_that_cannot_be_applied_is_quoted(tmp_path: Path, override: str, reason: str) -> None:
+    message = refusal(tmp_path, "name: a\nsteps: 2\n", override)
+    assert message.startswith(f"--set {override}: ")
+    assert reason in message
+
+
+@pytest.mark.parametrize(
+    ("override", "field", "suggestion"),
+    [
+        ("stesp=3", "stesp", "did you mean `steps`?"),
+        ("zzz=3", "zzz", "fields here: name, rate, steps"),
+        ("shape={kind: box, widht: 3, width: 2}", "shape.widht", "did you mean `width`?"),
+        ("shape={kind: circle, radius: 1, width: 2}", "shape.width", "fields here: kind, radius"),
+        ("parts=[{label: a}, {label: b, lable: c}]", "parts.1.lable", "did you mean `label`?"),
+        ("parts=[{label: a, shape: {kind: circle, radius: 1, radios: 2}}]", "parts.0.shape.radios", "`radius`?"),
+    ],
+)
+def test_an_unknown_field_is_refused_as_the_file_spells_it_with_a_close_name(
+    tmp_path: Path, override: str, field: str, suggestion: str
+) -> None:
+    message = refusal(tmp_path, "name: a\n", override)
+    assert message.startswith(f"mine.yaml: `{field}` is not a field")
+    assert suggestion in message
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("steps=many", '`steps` should be a valid integer, got "many"'),
+        ("steps=3.0", "`steps` should be a valid integer, got 3.0"),
+        ("steps=true", "`steps` should be a valid integer, got true"),
+        ("rate=no", '`rate` should be a valid number, got "no"'),
+        ("rate=1e400", "`rate` should be a finite number"),
+        ("name=3", "`name` should be a valid string, got 3"),
+        ("place=3", "`place`"),
+        ("parts=[{label: 3}]", "`parts.0.label` should be a valid string, got 3"),
+        ("shape={kind: box, width: x}", '`shape.width` should be a valid integer, got "x"'),
+        ("shape={kind: box}", "`shape.width` is missing; add it"),
+        ("shape={kind: box, width: 1}", "`shape` width must differ from height"),
+        ("shape={kind: cone}", "'circle', 'box'"),
+        ("shape={radius: 3}", "`shape`"),
+    ],
+)
+def test_a_wrong_value_is_refused_naming_file_field_and_value(tmp_path: Path, override: str, said: str) -> None:
+    message = refusal(tmp_path, "name: a\n", override)
+    assert message.startswith("mine.yaml: ")
+    assert said in message
+
+
+def test_further_faults_are_counted(tmp_path: Path) -> None:
+    assert refusal(tmp_path, "steps: a\nrate: b\n").endswith("(and 2 more)")
+
+
+def test_a_recipe_is_found_by_the_name_of_a_shipped_one(tmp_path: Path) -> None:
+    write(tmp_path, "name: a\n", "first.yaml")
+    assert load_recipe(Recipe, "first", tmp_path).name == "a"
+
+
+def test_an_unknown_recipe_name_lists_the_shipped_ones(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write(tmp_path, "name: a\n", f"{name}.yaml")
+    with pytest.raises(UserError, match=r"frist: no recipe.*did you mean `first`\?.*shipped: first, second"):
+        load_recipe(Recipe, "frist", tmp_path)
+    with pytest.raises(UserError, match=r"gone\.yaml: no such recipe file"):
+        load_recipe(Recipe, tmp_path / "gone.yaml", tmp_path)
+
+
+def test_a_recipe_cannot_be_changed_once_it_is_read() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Recipe(name="a").steps = 3  # type: ignore[misc]
+
+
+BASE: dict[str, Any] = {"name": "a", "shape": {"kind": "box", "width": 3}, "parts": [{"label": "x"}]}
+
+
+def hash_of(*inputs: str, **changes: object) -> str:
+    return identity_hash(Recipe.parse(BASE | changes, "test"), inputs)
+
+
+def test_the_hash_is_that_of_the_resolved_recipe() -> None:
+    assert hash_of(steps=1, rate=0.1) == hash_of(), "a default spelt out is no change"
+    assert hash_of(rate=1) == hash_of(rate=1.0)
+    assert hash_of(options={"p": 1, "q": 2}) == hash_of(options={"q": 2, "p": 1})
+    assert len(hash_of()) == 64
+
+
+def test_the_hash_leaves_out_what_does_not_change_a_result() -> None:
+    assert hash_of(place="/data") == hash_of(place="/other") == hash_of()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "b"},
+        {"rate": 0.2},
+        {"steps": 2},
+        {"shape": {"kind": "box", "width": 4}},
+        {"shape": {"kind": "circle", "radius": 3}},
+        {"parts": []},
+        {"parts": [{"label": "y"}]},
+        {"parts": [{"label": "x"}, {"label": "x"}]},
+        {"options": {"p": 1}},
+    ],
+)
+def test_the_hash_changes_with_every_other_field(change: dict[str, object]) -> None:
+    assert hash_of(**change) != hash_of()
+
+
+def test_the_hash_changes_with_the_inputs() -> None:
+    assert len({hash_of(), hash_of("a"), hash_of("b"), hash_of("a", "b"), hash_of("ab")}) == 5
