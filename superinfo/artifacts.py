@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from superinfo.errors import UserError
 from superinfo.files import write_atomically, write_json
@@ -57,7 +57,19 @@ class EncoderSpec(Spec):
     stem: Literal["imagenet", "small", "stl"] = "imagenet"
     """imagenet: 7x7 stride 2 and max-pool; small: 3x3 stride 1; stl: 3x3 stride 2; the latter two without max-pool."""
     width: float = Field(default=1.0, gt=0, le=4)
-    """Factor on every channel count; 64 * width must be a multiple of 8."""
+    """Factor on every channel count, a multiple of 1/8."""
+
+    @field_validator("width")
+    @classmethod
+    def _is_in_eighths(cls, width: float) -> float:
+        if 64 * width % 8:
+            raise ValueError("must be a multiple of 1/8, so that channels come in eights")
+        return width
+
+    @property
+    def stem_channels(self) -> int:
+        """Return the channels after the stem."""
+        return int(64 * self.width)
 
 
 class CheckpointInfo(Spec):

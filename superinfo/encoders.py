@@ -27,7 +27,7 @@ class ResNet(nn.Module):
 
     def __init__(self, spec: EncoderSpec) -> None:
         super().__init__()
-        channels = stem_channels(spec)
+        channels = spec.stem_channels
         block, depths = BLOCKS[spec.arch]
         if spec.stem == "imagenet":
             self.conv1 = nn.Conv2d(3, channels, kernel_size=7, stride=2, padding=3, bias=False)
@@ -85,14 +85,6 @@ def count_flops(encoder: ResNet, size: int) -> float:
     flops = float(counted.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total())
     encoder.train(training)
     return flops
-
-
-def stem_channels(spec: EncoderSpec) -> int:
-    """Return the channels after the stem. Raises UserError unless they are a multiple of 8."""
-    channels = 64 * spec.width
-    if channels % 8:
-        raise UserError(f"encoder.width {spec.width:g}: gives {channels:g} channels; take a multiple of 1/8")
-    return int(channels)
 
 
 def _stage(block: type[BasicBlock | Bottleneck], inputs: int, planes: int, depth: int, stride: int) -> nn.Sequential:

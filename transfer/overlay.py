@@ -16,7 +16,7 @@ def encoder_overlay(
     An encoder that Detectron2's own ResNet can be leaves the choice between C4 and FPN to the config below it; any
     other needs an FPN on a backbone that `transfer.detection.backbone` registers.
     """
-    channels = int(64 * encoder.width)
+    channels = encoder.stem_channels
     bottleneck = encoder.arch == "resnet50"
     model: dict[str, Any] = {
         "PIXEL_MEAN": [round(255 * value, 4) for value in mean],

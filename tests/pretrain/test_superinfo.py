@@ -44,9 +44,7 @@ def test_loss_equals_the_definition() -> None:
     views = [torch.randn(2, 3, 32, 32, dtype=torch.float64) for _ in range(2)]
     features = term(*mu, *views, torch.Generator().manual_seed(5))
     noise = torch.Generator().manual_seed(5)
-    samples = [
-        m + math.exp(LOG_VARIANCE / 2) * torch.randn(m.shape, generator=noise, dtype=torch.float64) for m in mu
-    ]
+    samples = [m + math.exp(LOG_VARIANCE / 2) * torch.randn(m.shape, generator=noise, dtype=torch.float64) for m in mu]
     torch.testing.assert_close(features.h1, samples[0])
     torch.testing.assert_close(features.h2, samples[1])
     kl, nll = definition(term, mu, views, samples)

@@ -141,9 +141,13 @@ def test_a_new_folder_appears_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("interruption", [RuntimeError, KeyboardInterrupt])
 def test_a_new_folder_that_fails_does_not_appear(tmp_path: Path, interruption: type[BaseException]) -> None:
-    with pytest.raises(interruption), new_folder(tmp_path / "set") as temporary:
-        (temporary / "a").write_text("a")
-        raise interruption
+    def make() -> None:
+        with new_folder(tmp_path / "set") as temporary:
+            (temporary / "a").write_text("a")
+            raise interruption
+
+    with pytest.raises(interruption):
+        make()
     assert list(tmp_path.iterdir()) == []
 
 

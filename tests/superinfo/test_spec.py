@@ -40,6 +40,7 @@ class Recipe(Spec):
     shape: Annotated[Circle | Box, Field(discriminator="kind")] = Circle(kind="circle", radius=1)
     parts: tuple[Part, ...] = ()
     options: dict[str, Any] = Field(default_factory=dict)
+    weights: dict[str, float] = Field(default_factory=dict)
 
 
 def write(folder: Path, text: str, name: str = "mine.yaml") -> Path:
@@ -216,6 +217,7 @@ def test_an_unknown_field_is_refused_as_the_file_spells_it_with_a_close_name(
         ("rate=1e400", "`rate` should be a finite number"),
         ("name=3", "`name` should be a valid string, got 3"),
         ("place=3", "`place`"),
+        ("weights={name: x}", '`weights.name` should be a valid number, got "x"'),
         ("parts=[{label: 3}]", "`parts.0.label` should be a valid string, got 3"),
         ("shape={kind: box, width: x}", '`shape.width` should be a valid integer, got "x"'),
         ("shape={kind: box}", "`shape.width` is missing; add it"),

@@ -13,12 +13,13 @@ from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 from torch import Tensor
 
-import transfer.convert.export as export
 from superinfo.artifacts import CONVERSION, OVERLAY, WEIGHTS, Conversion, load_checkpoint
 from superinfo.encoders import STAGES
 from superinfo.errors import EvidenceRefused, UserError
 from transfer.convert import convert
+from transfer.convert.export import split_keys
 from transfer.convert.resnet import to_torchvision
+from transfer.overlay import encoder_overlay
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -95,14 +96,14 @@ def test_a_folder_that_holds_something_else_is_not_overwritten(make_checkpoint: 
 def test_conversion_refuses_when_a_tensor_stays_random(
     make_checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = export.split_keys
+    whole = split_keys
 
     def without_one(state: dict[str, Tensor]) -> tuple[dict[str, str], dict[str, str]]:
         used, left = whole(state)
         used.pop("layer3.0.downsample.0.weight")
         return used, left
 
-    monkeypatch.setattr(export, "split_keys", without_one)
+    monkeypatch.setattr("transfer.convert.export.split_keys", without_one)
     with pytest.raises(EvidenceRefused, match=r"99 of 100 backbone tensors matched") as caught:
         convert(make_checkpoint(width=0.25), tmp_path / "out")
     assert caught.value.exit_code == 3
@@ -114,7 +115,7 @@ def test_conversion_refuses_when_a_tensor_stays_random(
 def test_conversion_refuses_when_the_overlay_feeds_other_pixels(
     make_checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
-    whole = export.encoder_overlay
+    whole = encoder_overlay
 
     def mistaken(*arguments: Any) -> dict[str, Any]:
         overlay = whole(*arguments)
@@ -124,7 +125,7 @@ def test_conversion_refuses_when_the_overlay_feeds_other_pixels(
             overlay["INPUT"]["FORMAT"] = "BGR"
         return overlay
 
-    monkeypatch.setattr(export, "encoder_overlay", mistaken)
+    monkeypatch.setattr("transfer.convert.export.encoder_overlay", mistaken)
     with pytest.raises(EvidenceRefused, match=r"100 of 100 .* features differ by at most"):
         convert(make_checkpoint(width=0.25), tmp_path / "out")
 

@@ -105,7 +105,7 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
             return super().build_optimizer(cfg, model)  # type: ignore[no-any-return]
         groups = get_default_optimizer_params(model, base_lr=cfg.SOLVER.BASE_LR, weight_decay_norm=0.0)
         adamw = maybe_add_gradient_clipping(cfg, torch.optim.AdamW)
-        return adamw(groups, cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)  # type: ignore[no-any-return]
+        return adamw(groups, cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY, fused=True)  # type: ignore[no-any-return]
 
     def build_hooks(self) -> list[HookBase]:
         """Return Detectron2's timer, scheduler and writers, and our seeds, progress and saving."""

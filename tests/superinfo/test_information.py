@@ -1,0 +1,93 @@
+"""The bounds in nats, against torch.distributions and against their definitions, element by element."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Independent, Normal, kl_divergence
+
+from superinfo.information import gaussian_nll, kl_to_standard_normal
+
+
+def draw(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 3), (4, 128)])
+def test_kl_is_that_of_torch_distributions(shape: tuple[int, int]) -> None:
+    mean, log_variance = 3 * draw(*shape), draw(*shape, 2)[..., 0]
+    posterior = Independent(Normal(mean, (log_variance / 2).exp()), 1)
+    prior = Independent(Normal(torch.zeros_like(mean), torch.ones_like(mean)), 1)
+    found = kl_to_standard_normal(mean, log_variance)
+    assert found.shape == shape[:1]
+    torch.testing.assert_close(found, kl_divergence(posterior, prior), rtol=0, atol=1e-10)
+
+
+def test_kl_is_the_expected_log_ratio_of_the_densities() -> None:
+    mean, log_variance = 1.5, -0.7
+    sigma = math.exp(log_variance / 2)
+    step = 0.01
+    total = 0.0
+    for k in range(-1000, 1000):  # ten sigma to both sides
+        x = mean + k * step * sigma
+        log_p = -((x - mean) ** 2) / (2 * sigma**2) - math.log(sigma) - 0.5 * math.log(2 * math.pi)
+        log_r = -(x**2) / 2 - 0.5 * math.log(2 * math.pi)
+        total += math.exp(log_p) * (log_p - log_r) * step * sigma
+    found = kl_to_standard_normal(*(torch.tensor([[value]], dtype=torch.float64) for value in (mean, log_variance)))
+    assert found.item() == pytest.approx(total, abs=1e-10)
+
+
+def test_kl_is_zero_for_the_prior_itself_and_positive_elsewhere() -> None:
+    zeros = torch.zeros(2, 7)
+    assert torch.equal(kl_to_standard_normal(zeros, zeros), torch.zeros(2))
+    assert (kl_to_standard_normal(draw(50, 4), draw(50, 4)) > 0).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 3), (4, 3, 8, 8)])
+def test_nll_is_minus_the_log_density_of_torch_distributions(shape: tuple[int, ...]) -> None:
+    target, mean, log_variance = draw(3, *shape)
+    log_density: Tensor = Normal(mean, (log_variance / 2).exp()).log_prob(target)  # type: ignore[no-untyped-call]
+    expected = -log_density.reshape(shape[0], -1).sum(dim=1)
+    found = gaussian_nll(target, mean, log_variance)
+    assert found.shape == shape[:1]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+
+
+def test_nll_with_one_variance_for_all_is_the_sum_over_elements() -> None:
+    target, mean = draw(2, 2, 3, 4, 4)
+    log_variance = torch.tensor(-1.3, dtype=torch.float64)
+    for row, found in enumerate(gaussian_nll(target, mean, log_variance)):
+        expected = 0.0
+        for x, m in zip(target[row].flatten().tolist(), mean[row].flatten().tolist(), strict=True):
+            density = math.exp(-((x - m) ** 2) / (2 * math.exp(-1.3))) / math.sqrt(2 * math.pi * math.exp(-1.3))
+            expected -= math.log(density)
+        assert found.item() == pytest.approx(expected, abs=1e-10)
+
+
+def test_images_of_a_batch_do_not_mix() -> None:
+    a, b = draw(2, 6, 5)
+    for bound in (kl_to_standard_normal(a, b), gaussian_nll(a, b, b)):
+        assert bound.shape == (6,)
+    torch.testing.assert_close(
+        kl_to_standard_normal(a, b), torch.cat([kl_to_standard_normal(a[i : i + 1], b[i : i + 1]) for i in range(6)])
+    )
+    torch.testing.assert_close(
+        gaussian_nll(a, b, b), torch.cat([gaussian_nll(a[i : i + 1], b[i : i + 1], b[i : i + 1]) for i in range(6)])
+    )
+
+
+def test_gradients_are_those_of_the_formulas() -> None:
+    a, b, c = (draw(3, 4, k)[..., 0].requires_grad_() for k in (1, 2, 3))
+    scalar = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(kl_to_standard_normal, (a, b))
+    assert torch.autograd.gradcheck(gaussian_nll, (a, b, c))
+    assert torch.autograd.gradcheck(gaussian_nll, (a, b, scalar))
+
+
+def test_the_best_single_variance_is_the_mean_square_error() -> None:
+    target, mean = draw(2, 8, 20)
+    error = (target - mean).square().mean()
+    log_variance = error.log().requires_grad_()
+    (gradient,) = torch.autograd.grad(gaussian_nll(target, mean, log_variance).sum(), log_variance)
+    assert abs(gradient.item()) < 1e-10

@@ -1,0 +1,142 @@
+"""Runs: their names, their one owner, and what they say of their origin."""
+
+import mmap
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from superinfo import runs
+from superinfo.errors import UserError
+from superinfo.runs import StopSignal, locked, peak_memory_mib, provenance, reset_peak_memory, run_id
+
+ROOT = Path(__file__).parents[2]
+Git = Callable[..., str]
+
+
+def test_a_run_id_is_row_seed_and_the_first_eight_of_the_hash() -> None:
+    assert run_id("simclr+superinfo_r50_in1k_200e", 3, "0123456789abcdef" * 4) == (
+        "simclr+superinfo_r50_in1k_200e-s3-01234567"
+    )
+
+
+LOCK = """
+import sys
+from pathlib import Path
+from superinfo.errors import SuperInfoError
+from superinfo.runs import locked
+try:
+    with locked(Path(sys.argv[1])):
+        print("held")
+except SuperInfoError as error:
+    print(error.exit_code, error)
+"""
+
+
+def test_a_second_process_on_a_run_is_turned_away_in_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+
+    def ask() -> list[str]:
+        command = [sys.executable, "-c", LOCK, str(folder)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    with locked(folder):
+        (answer,) = ask()
+    assert answer.startswith(f"2 {folder}: another process works on this run")
+    assert ask() == ["held"]
+
+
+def test_an_error_inside_a_locked_run_is_not_taken_for_the_locks(tmp_path: Path) -> None:
+    with pytest.raises(BlockingIOError, match="mine"), locked(tmp_path / "run"):
+        raise BlockingIOError("mine")
+    with locked(tmp_path / "run"):
+        pass
+
+
+def test_a_lock_that_cannot_be_made_is_no_users_quarrel(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file") as caught, locked(tmp_path / "file"):
+        pass
+    assert not isinstance(caught.value, UserError)
+
+
+def test_provenance_has_time_versions_and_machine() -> None:
+    found = provenance()
+    created = datetime.fromisoformat(found.created)
+    assert created.utcoffset() == timedelta(0)
+    assert abs(datetime.now(UTC) - created) < timedelta(minutes=1)
+    assert found.versions["python"] == ".".join(map(str, sys.version_info[:3]))
+    for package in ("torch", "torchvision", "numpy", "lightly", "lightning-fabric"):
+        assert found.versions[package] == version(package)
+    assert "detectron2" in found.versions
+    assert found.hardware["cpu"]
+    assert isinstance(found.hardware["cores"], int)
+    assert isinstance(found.hardware["threads"], int)
+
+
+def test_a_package_that_is_not_there_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "PACKAGES", ("numpy", "no-such-package"))
+    assert provenance().versions["no-such-package"] == "not installed"
+
+
+@pytest.fixture
+def git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Git:
+    """Move this project's code to a folder of its own; return a `git` that works there."""
+    monkeypatch.setattr(runs, "__file__", str(tmp_path / "superinfo" / "runs.py"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    (tmp_path / "superinfo").mkdir()
+    (tmp_path / "superinfo" / "runs.py").write_text("code")
+
+    def run(*arguments: str) -> str:
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    return run
+
+
+def test_outside_git_there_is_no_commit(git: Git) -> None:
+    assert provenance().commit is None
+    git("init")
+    assert provenance().commit is None, "nothing is committed yet"
+
+
+def test_the_commit_carries_a_plus_when_the_tree_has_changes(git: Git, tmp_path: Path) -> None:
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "all")
+    commit = git("rev-parse", "HEAD")
+    assert re.fullmatch("[0-9a-f]{40}", commit)
+    assert provenance().commit == commit
+    (tmp_path / "superinfo" / "runs.py").write_text("changed")
+    assert provenance().commit == f"{commit}+"
+    git("checkout", ".")
+    (tmp_path / "new.py").touch()
+    assert provenance().commit == f"{commit}+"
+
+
+def test_a_schedulers_warning_is_remembered_and_the_old_handlers_come_back() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        with StopSignal() as stop:
+            assert not stop.received
+            signal.raise_signal(number)
+            assert stop.received
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)] == before
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="this kernel keeps one peak")
+def test_peak_memory_counts_what_was_used_and_let_go() -> None:
+    reset_peak_memory()
+    before = peak_memory_mib()
+    with mmap.mmap(-1, 100 * 2**20) as block:  # malloc might hand out memory that is resident already
+        block.write(b"x" * len(block))
+    assert peak_memory_mib() - before >= 95
+    reset_peak_memory()
+    assert peak_memory_mib() - before < 50

@@ -1,0 +1,97 @@
+"""The verbs from outside: what they import, print and refuse."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def superinfo(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "superinfo.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+
+
+def test_help_imports_neither_torch_nor_pydantic() -> None:
+    program = (
+        "import sys\nfrom superinfo.cli import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit as end:\n    assert not end.code\n"
+        "heavy = ('torch', 'pydantic', 'numpy', 'rich', 'pretrain', 'transfer')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    for verb in ("pretrain", "convert", "detect", "bench", "table"):
+        assert verb in done.stdout
+
+
+SIMCLR = "simclr_r18w25_scenes_6e"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["pretrain", "nothing"], "nothing: no recipe of that name"),
+        (["pretrain", "nothing.yaml"], "nothing.yaml: no such recipe file"),
+        (["pretrain", SIMCLR, "--set", "epoch=3"], "`epoch` is not a field (did you mean `epochs`?)"),
+        (["pretrain", SIMCLR, "--set", "epochs=three"], "`epochs` should be a valid integer"),
+        (["pretrain", SIMCLR, "--set", "optimizer.rate=1"], "`optimizer.rate` is not a field"),
+        (["pretrain", SIMCLR, "--set", "encoder.width=0.1"], "`encoder.width` must be a multiple of 1/8"),
+        (["pretrain", SIMCLR, "--device", "tpu"], "--device tpu: choose auto, cpu or cuda"),
+        (["pretrain", SIMCLR, "--set", "data={kind: folder, name: x, root: /none}"], "/none: no such folder"),
+        (["convert", "none.pt", "--out", "x"], "none.pt: no such checkpoint"),
+        (["convert", "none.pt", "--out", "x", "--to", "onnx"], "--to onnx: unknown target"),
+        (["detect", "maskrcnn_fpn_scenes", "--weights", "none"], "none: no converted weights"),
+        (["table"], "name either a suite or --records DIR"),
+        (["table", "--records", "."], "no record.json below it"),
+        (["bench", "nothing"], "nothing: no recipe of that name"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(tmp_path: Path, arguments: list[str], told: str) -> None:
+    done = superinfo(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    *_, last = done.stderr.strip().splitlines()
+    assert last.startswith("superinfo: ")
+    assert told in last
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    assert "Traceback" in superinfo("pretrain", "nothing", "--debug", cwd=tmp_path).stderr
+
+
+def test_an_empty_folder_of_images_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    data = json.dumps({"kind": "folder", "name": "x", "root": str(tmp_path / "empty")})
+    done = superinfo("pretrain", SIMCLR, "--set", f"data={data}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "empty: no images below this folder" in done.stderr.splitlines()[-1]
+
+
+def test_a_disk_that_fills_leaves_no_part_of_a_file(tmp_path: Path) -> None:
+    """No file may grow beyond 100 kB: the checkpoint's write fails as on a full disk."""
+    program = (
+        "import resource, sys\nresource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "sys.argv = ['superinfo', *sys.argv[1:]]\nfrom superinfo.cli import main\nmain()"
+    )
+    recipe = {
+        "name": "tiny",
+        "data": {"kind": "scenes", "count": 16, "size": 16},
+        "view_size": 16,
+        "encoder": {"arch": "resnet18", "width": 0.125},
+        "method": {"kind": "simclr", "hidden_dim": 8, "output_dim": 8},
+        "optimizer": {"kind": "adamw", "lr": 1e-3},
+        "epochs": 1,
+        "batch_size": 8,
+    }
+    (tmp_path / "tiny.yaml").write_text(json.dumps(recipe))
+    command = [sys.executable, "-c", program, "pretrain", "tiny.yaml", "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert "checkpoint.pt" in last
+    assert "Traceback" not in done.stderr
+    assert not [path.name for path in tmp_path.rglob("*") if "checkpoint" in path.name]

@@ -1,0 +1,156 @@
+"""A detection run from outside: weights in, record out, resumed after a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+import torch
+
+from superinfo.artifacts import RECORD, WEIGHTS, Record, load_checkpoint, tensors_sha256
+from superinfo.errors import Diverged, UserError
+from transfer.convert import convert
+from transfer.detection.detect import PICTURES, detect
+from transfer.detection.train import FINAL, STATE
+from transfer.recipe import DetectRecipe
+
+MakeCheckpoint = Callable[..., Path]
+
+RECIPE: dict[str, Any] = {
+    "name": "tiny",
+    "protocol": "test",
+    "data": {"kind": "scenes", "size": 64, "classes": ["disk", "cross"], "train": 12, "test": 6, "objects": [1, 3]},
+    "config": "mask_rcnn_fpn_cpu",
+    "options": {
+        "MODEL.FPN.OUT_CHANNELS": 16,
+        "MODEL.ROI_BOX_HEAD.FC_DIM": 32,
+        "MODEL.ROI_MASK_HEAD.CONV_DIM": 16,
+        "SOLVER.IMS_PER_BATCH": 2,
+        "SOLVER.MAX_ITER": 4,
+        "SOLVER.STEPS": [],
+        "INPUT.MIN_SIZE_TRAIN": [64],
+        "INPUT.MIN_SIZE_TEST": 64,
+    },
+    "encoder": {"arch": "resnet18", "stem": "imagenet", "width": 0.125},
+    "pictures": 2,
+}
+
+
+def recipe(options: dict[str, Any] | None = None, **changes: Any) -> DetectRecipe:
+    return DetectRecipe.parse(RECIPE | changes | {"options": RECIPE["options"] | (options or {})}, "test")
+
+
+def test_a_record_says_who_was_measured_on_what(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(stem="stl", width=0.125)
+    weights = convert(checkpoint, tmp_path / "weights")
+    path = detect(recipe(), weights, seed=1, runs=tmp_path / "runs", device="cpu")
+    record = Record.read(path)
+    assert record.who.tensors_sha256 == tensors_sha256(load_checkpoint(checkpoint)[1])
+    assert (record.who.method, record.who.encoder.stem, record.seed) == ("simclr", "stl", 1)
+    assert (record.what.split, record.what.samples) == ("test", 6)
+    shown = {f"{kind}/{metric}" for kind in ("box", "mask") for metric in ("AP", "AP50", "AP75", "AP-disk", "AP-cross")}
+    assert shown <= record.metrics.keys()
+    assert all(metric.value is None or 0 <= metric.value <= 100 for metric in record.metrics.values())
+    assert record.cost.parameters > 1000
+    assert record.cost.flops is not None
+    picture = cv2.imread(str(path.parent / PICTURES))
+    assert picture is not None
+    assert picture.std() > 10
+    assert not (path.parent / STATE).exists()
+
+
+def test_random_weights_are_said_to_be_random_and_a_finished_run_is_left_alone(tmp_path: Path) -> None:
+    path = detect(recipe(), None, seed=0, runs=tmp_path, device="cpu")
+    assert Record.read(path).who.tensors_sha256 is None
+    before = {file: file.stat().st_mtime_ns for file in path.parent.iterdir()}
+    assert detect(recipe(), None, seed=0, runs=tmp_path, device="cpu") == path
+    assert {file: file.stat().st_mtime_ns for file in path.parent.iterdir()} == before
+
+
+def test_fine_tuning_starts_from_the_converted_weights(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(width=0.125)
+    weights = convert(checkpoint, tmp_path / "weights")
+    unchanged = {"SOLVER.BASE_LR": 0.0, "SOLVER.MAX_ITER": 1}
+    path = detect(recipe(unchanged), weights, seed=0, runs=tmp_path / "runs", device="cpu")
+    _, state = load_checkpoint(checkpoint)
+    trained = torch.load(path.parent / FINAL, weights_only=True)["model"]
+    assert torch.equal(trained["backbone.bottom_up.res4.1.conv2.weight"], state["layer3.1.conv2.weight"])
+
+
+def test_a_killed_run_ends_where_an_undisturbed_one_does(tmp_path: Path) -> None:
+    options = {"SOLVER.MAX_ITER": 12}
+    file = tmp_path / "tiny.yaml"
+    file.write_text(json.dumps(recipe(options, save_minutes=1e-4).model_dump(mode="json")))
+    command = [sys.executable, "-m", "superinfo.cli", "detect", str(file), "--weights", "random", "--device", "cpu"]
+    command += ["--runs", str(tmp_path / "killed")]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob(f"*/{STATE}")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not list((tmp_path / "killed").rglob(RECORD))
+
+    resumed = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "resumed at iteration" in resumed.stderr
+    assert resumed.stdout.strip().endswith(RECORD)
+    assert len(resumed.stdout.splitlines()) == 1
+    whole = detect(recipe(options), None, seed=0, runs=tmp_path / "whole", device="cpu")
+    ended = [
+        tensors_sha256(torch.load(folder / FINAL, weights_only=True)["model"])
+        for folder in (Path(resumed.stdout.strip()).parent, whole.parent)
+    ]
+    assert ended[0] == ended[1]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_no_record(tmp_path: Path) -> None:
+    options = {"SOLVER.OPTIMIZER": "SGD", "SOLVER.BASE_LR": 1e18, "SOLVER.WARMUP_ITERS": 0}
+    with pytest.raises(Diverged, match=r"not finite at iteration \d+; lower SOLVER\.BASE_LR"):
+        detect(recipe(options), None, seed=0, runs=tmp_path, device="cpu")
+    assert not list(tmp_path.rglob(RECORD))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"SOLVER.LR": 0.1}, "SOLVER.LR is no option of Detectron2"),
+        ({"SOLVER.MAX_ITER": "many"}, "SOLVER.MAX_ITER"),
+        ({"SOLVER.OPTIMIZER": "LION"}, "choose SGD or ADAMW"),
+    ],
+)
+def test_a_wrong_option_is_named(tmp_path: Path, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=told) as caught:
+        detect(recipe(options), None, seed=0, runs=tmp_path, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_not_what_the_evidence_speaks_of_are_refused(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    weights = convert(make_checkpoint(width=0.125), tmp_path / "weights")
+    with (weights / WEIGHTS).open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(UserError, match=r"detectron2\.pkl: not the file that conversion\.json speaks of"):
+        detect(recipe(), weights, seed=0, runs=tmp_path, device="cpu")
+    with pytest.raises(UserError, match="no converted weights"):
+        detect(recipe(), tmp_path, seed=0, runs=tmp_path, device="cpu")
+
+
+def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
+    detect_once = recipe({"SOLVER.MAX_ITER": 12})
+    path = detect(detect_once, None, seed=0, runs=tmp_path, device="cpu")
+    path.unlink()
+    (path.parent / FINAL).unlink()
+    images = next((tmp_path / "data").glob("scenes*/JPEGImages"))
+    broken = images / "train_000003.jpg"
+    broken.write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"train_000003\.jpg: not a readable image") as caught:
+        detect(detect_once, None, seed=0, runs=tmp_path, device="cpu")
+    assert "\n" not in str(caught.value)
