@@ -43,7 +43,8 @@ $(READY): pyproject.toml constraints.txt scripts/install_detectron2.py
 		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 			|| { say "PYTHON=$(PYTHON) is older than Python 3.11: name a newer one"; exit 2; }; \
 		say "making $(VENV) with $$($(PYTHON) --version)"; \
-		clear=; if test -e $(VENV)/pyvenv.cfg; then clear=--clear; fi; \
+		clear=; if test -e $(UNFINISHED) || test -e $(READY); then clear=--clear; \
+		elif test -e $(VENV)/pyvenv.cfg; then say "$(VENV) is an environment without pip: add pip to it, or name another place"; exit 2; fi; \
 		$(PYTHON) -m venv $$clear $(VENV); \
 		touch $(UNFINISHED); \
 	fi; \

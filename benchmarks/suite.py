@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -14,7 +15,7 @@ from superinfo.errors import Interrupted, SuperInfoError
 from superinfo.files import write_bytes, write_text
 from superinfo.progress import say
 from superinfo.spec import Spec, load_recipe
-from transfer.detection.detect import PICTURES, detect, initialisation, record_path
+from transfer.detection.detect import PICTURES, detect, record_path, who_starts
 from transfer.recipe import RECIPES as TRANSFER_RECIPES
 from transfer.recipe import DetectRecipe
 
@@ -39,7 +40,15 @@ class Suite(Spec):
     """Label of the row that differences are taken to."""
     detect: str
     """Recipe of the detection task."""
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(default=(0,), min_length=1)
+
+    @field_validator("rows")
+    @classmethod
+    def _have_labels_of_their_own(cls, rows: tuple[RowSpec, ...]) -> tuple[RowSpec, ...]:
+        names = [_slug(row.label) for row in rows]
+        if len(set(names)) < len(names):
+            raise ValueError("must have labels that differ in their letters or digits")
+        return rows
 
     @field_validator("baseline")
     @classmethod
@@ -55,12 +64,12 @@ def load_suite(source: str) -> Suite:
     return load_recipe(Suite, source, SUITES)
 
 
-def run_suite(suite: Suite, runs: Path, device: str) -> tuple[Path, int]:
-    """Run what is left, then write table and pictures below `runs/<suite>`; return that folder and how many failed.
+def run_suite(suite: Suite, runs: Path, device: str) -> tuple[Path, list[SuperInfoError]]:
+    """Run what is left, then write table and pictures below `runs/<suite>`; return that folder and the failures.
 
     A row that fails is reported and does not stop the others. Raises Interrupted if a run was asked to stop.
     """
-    failures = 0
+    failures: list[SuperInfoError] = []
     for row in suite.rows:
         for seed in suite.seeds:
             try:
@@ -69,7 +78,7 @@ def run_suite(suite: Suite, runs: Path, device: str) -> tuple[Path, int]:
                 raise
             except SuperInfoError as error:
                 say(f"{row.label}, seed {seed}: failed: {error}")
-                failures += 1
+                failures.append(error)
     return write_outputs(suite, runs), failures
 
 
@@ -88,7 +97,7 @@ def find_record(suite: Suite, row: RowSpec, seed: int, runs: Path) -> Path | Non
     if weights is not None and not (weights / CONVERSION).exists():
         return None
     recipe = _detect_recipe(suite)
-    path = record_path(recipe, initialisation(recipe, weights, seed).who, seed, runs)
+    path = record_path(recipe, who_starts(recipe, weights, seed), seed, runs)
     return path if path.exists() else None
 
 
@@ -100,7 +109,9 @@ def write_outputs(suite: Suite, runs: Path) -> Path:
         write_text(folder / f"table.{'txt' if suffix == 'terminal' else suffix}", render(table))
     for row in suite.rows:
         if record := find_record(suite, row, suite.seeds[0], runs):
-            write_bytes(folder / f"{_slug(row.label)}.png", (record.parent / PICTURES).read_bytes())
+            picture = record.parent / PICTURES
+            if picture.exists():
+                write_bytes(folder / f"{_slug(row.label)}.png", picture.read_bytes())
     return folder
 
 

@@ -1,5 +1,6 @@
 """Batches of two views, as a pure function of (seed, step): resuming and worker count change nothing."""
 
+import signal
 from collections.abc import Iterator
 
 import cv2
@@ -66,7 +67,7 @@ def load_batches(dataset: TwoViewImages, batches: Batches, workers: int, pin: bo
         collate_fn=_stack,
         pin_memory=pin,
         persistent_workers=False,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_start_worker,
     )
 
 
@@ -80,5 +81,8 @@ def _stack(samples: list[Pixels]) -> Tensor:
     return torch.from_numpy(np.stack(samples))
 
 
-def _one_thread(worker: int) -> None:
+def _start_worker(worker: int) -> None:
+    """Use one thread, and leave it to the training process to answer the signals that a scheduler sends to all."""
     cv2.setNumThreads(0)
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)

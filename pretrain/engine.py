@@ -1,5 +1,6 @@
 """The training loop: images in, checkpoint.pt out."""
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -68,8 +69,8 @@ def _train(recipe: PretrainRecipe, seed: int, folder: Path, images: ImageSet, fa
     total = batches.steps_per_epoch * recipe.epochs
     clock = _Clock(state.seconds)
     log = MetricsLog(folder / "metrics.jsonl", state.step)
-    unit = recipe.batch_size
-    with StopSignal() as stop, progress(recipe.name, total * unit, "images", state.step * unit) as advance:
+    size = recipe.batch_size
+    with StopSignal() as stop, progress(recipe.name, total * size, "images", state.step * size) as advance:
         for batch in clock.timed(loader):
             lr = learning_rate(recipe.optimizer, state.step, batches.steps_per_epoch, recipe.epochs)
             for group in optimizer.param_groups:
@@ -89,9 +90,9 @@ def _train(recipe: PretrainRecipe, seed: int, folder: Path, images: ImageSet, fa
                     raise Diverged(_divergence(recipe, folder, state.step))
                 parts = {name: float(value) for name, value in losses.parts.items()}
                 epoch = (state.step + 1) / batches.steps_per_epoch
-                log.write({"step": state.step, "epoch": epoch, "lr": lr, **parts, **clock.rates(unit)})
+                log.write({"step": state.step, "epoch": epoch, "lr": lr, **parts, **clock.rates(size)})
             state.step += 1
-            advance(unit, f"loss {log.last['loss']:.3f}")
+            advance(size, f"loss {log.last.get('loss', math.nan):.3f}")
             if saving:
                 log.sync()
                 state.seconds = clock.total()
@@ -100,6 +101,8 @@ def _train(recipe: PretrainRecipe, seed: int, folder: Path, images: ImageSet, fa
             if stopping:
                 raise Interrupted(f"{folder}: stopped after step {state.step}; the same command resumes")
     log.close()
+    if not all(tensor.isfinite().all() for tensor in bare.encoder.state_dict().values()):
+        raise Diverged(_divergence(recipe, folder, state.step))
     _publish(recipe, seed, folder, bare.encoder, log.last, clock.total())
 
 
@@ -176,7 +179,7 @@ def _noise_seed(seed: int, step: int) -> int:
 
 
 def _divergence(recipe: PretrainRecipe, folder: Path, step: int) -> str:
-    what = f"the loss is not finite at step {step} or shortly before"
+    what = f"loss or weights are not finite at step {step} or shortly before"
     remedy = f"lower optimizer.lr (now {recipe.optimizer.lr:g})"
     if recipe.term.kind != "none":
         remedy += " or the term's coefficients"

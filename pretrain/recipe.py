@@ -76,7 +76,7 @@ class PretrainRecipe(Spec):
     optimizer: OptimizerSpec
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=2)
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
     workers: Annotated[int, NotIdentity] = Field(default=0, ge=0)
     """Processes that make views; 0 makes them in the training process."""
     log_every: Annotated[int, NotIdentity] = Field(default=10, ge=1)

@@ -40,7 +40,7 @@ def _row(record: Record) -> dict[str, object]:
         "pretraining_set": who.dataset,
         "epochs": who.epochs,
         "pretraining_seed": who.seed,
-        "encoder": f"{who.encoder.arch} x{who.encoder.width:g} {who.encoder.stem}",
+        "encoder": who.encoder.title,
         "tensors_sha256": who.tensors_sha256,
         **what.model_dump(),
         "deviations": "; ".join(record.deviations),

@@ -2,13 +2,16 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable
 
 from results.tables import Cell, Table
 
+WIDTH = 120
 
-def render_terminal(table: Table, width: int | None = None) -> str:
-    """Return the table for a terminal of `width` columns, by default this one's."""
+
+def render_terminal(table: Table) -> str:
+    """Return the table for a terminal, at most WIDTH columns wide and the same on every one."""
     from rich import box
     from rich.console import Console
     from rich.table import Table as RichTable
@@ -17,22 +20,25 @@ def render_terminal(table: Table, width: int | None = None) -> str:
         title=table.title,
         caption=table.caption,
         box=box.SIMPLE_HEAD,
+        padding=0,
         title_justify="left",
         caption_justify="left",
     )
     headers, rows = _cells(table)
-    for i, header in enumerate(headers):
-        drawn.add_column(header, justify="left" if i == 0 else "right", no_wrap=True)
+    drawn.add_column(headers[0], overflow="fold")
+    for header in headers[1:]:
+        drawn.add_column("\n".join(header.rsplit(" ", 1)), justify="right", no_wrap=True)
     for row in rows:
         drawn.add_row(*row)
     text = io.StringIO()
-    Console(file=text, width=width or max(100, Console().width), color_system=None).print(drawn)
+    Console(file=text, width=WIDTH, color_system=None, markup=False, emoji=False).print(drawn)
     return text.getvalue()
 
 
 def render_markdown(table: Table) -> str:
     """Return the table in GitHub's Markdown, with title and caption."""
     headers, rows = _cells(table)
+    rows = [[re.sub(r"([\\|*`<\[])", r"\\\1", label), *figures] for label, *figures in rows]
     rule = ["---"] + ["---:"] * (len(headers) - 1)
     lines = ["| " + " | ".join(cells) + " |" for cells in (headers, rule, *rows)]
     return f"**{table.title}**\n\n" + "\n".join(lines) + f"\n\n{table.caption[0].upper()}{table.caption[1:]}.\n"

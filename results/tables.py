@@ -2,7 +2,8 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from superinfo.artifacts import Record
@@ -25,6 +26,7 @@ class Cell:
     """One metric of one row. All in the metric's own unit; None where there is no value."""
 
     mean: float | None
+    """None also where only some of the runs have a value: the others' mean would flatter the row."""
     spread: float | None
     """Standard deviation over runs (n - 1); None for fewer than two."""
     difference: float | None
@@ -53,10 +55,13 @@ class Table:
 def compare(title: str, rows: Sequence[Row], baseline: str | None, metrics: Sequence[str] = METRICS) -> Table:
     """Build the table. `baseline` is the label of the row that the others are compared with.
 
-    Raises UserError if the baseline is no row, or if the records measure different things.
+    Raises UserError if the baseline is no row, if two rows have one label, or if the records measure different things.
     """
-    if baseline is not None and baseline not in [row.label for row in rows]:
-        raise UserError(f"baseline {baseline!r}: no row of that label; rows: {', '.join(row.label for row in rows)}")
+    labels = [row.label for row in rows]
+    if baseline is not None and baseline not in labels:
+        raise UserError(f"baseline {baseline!r}: no row of that label; rows: {', '.join(labels)}")
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise UserError(f"rows: {twice[0]!r} is the label of more than one; give each its own")
     means = {row.label: {metric: _mean(row, metric) for metric in metrics} for row in rows}
     lines = []
     for row in rows:
@@ -74,13 +79,26 @@ def compare(title: str, rows: Sequence[Row], baseline: str | None, metrics: Sequ
 
 
 def compare_all(records: Sequence[Record]) -> list[Table]:
-    """Build a table for each thing that was measured, a row for each pretraining, without a baseline."""
-    groups: dict[str, dict[str, list[Record]]] = {}
+    """Build a table for each recipe that measured, a row for each that pretrained, without a baseline.
+
+    Runs are averaged only where their recipes are the same but for the seed; the hash tells rows of one name apart.
+    """
+    groups: dict[tuple[str, str], dict[tuple[str, str, str], list[Record]]] = {}
     for record in records:
-        groups.setdefault(_measured(record), {}).setdefault(record.who.name, []).append(record)
+        who = (record.who.name, record.who.encoder.title, (record.who.recipe_hash or "")[:8])
+        groups.setdefault((_measured(record), record.recipe_hash), {}).setdefault(who, []).append(record)
     return [
-        compare(measured, [Row(name, tuple(runs)) for name, runs in sorted(rows.items())], None)
-        for measured, rows in sorted(groups.items())
+        compare(f"{measured} ({recipe_hash[:8]})", _label_apart(rows), None)
+        for (measured, recipe_hash), rows in sorted(groups.items())
+    ]
+
+
+def _label_apart(rows: Mapping[tuple[str, str, str], Sequence[Record]]) -> list[Row]:
+    """Label rows by name, and where names are alike by encoder and recipe hash too."""
+    names = Counter(name for name, _, _ in rows)
+    return [
+        Row(who[0] if names[who[0]] == 1 else f"{who[0]} ({', '.join(filter(None, who[1:]))})", tuple(runs))
+        for who, runs in sorted(rows.items())
     ]
 
 
@@ -109,12 +127,12 @@ def _values(row: Row, metric: str) -> list[float]:
 
 def _mean(row: Row, metric: str) -> float | None:
     values = _values(row, metric)
-    return statistics.fmean(values) if values else None
+    return statistics.fmean(values) if values and len(values) == len(row.records) else None
 
 
 def _spread(row: Row, metric: str) -> float | None:
     values = _values(row, metric)
-    return statistics.stdev(values) if len(values) > 1 else None
+    return statistics.stdev(values) if len(values) > 1 and len(values) == len(row.records) else None
 
 
 def _difference(value: float | None, reference: float | None) -> float | None:

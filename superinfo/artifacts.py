@@ -67,6 +67,11 @@ class EncoderSpec(Spec):
         return width
 
     @property
+    def title(self) -> str:
+        """Return the name for tables."""
+        return f"{self.arch} x{self.width:g} {self.stem}"
+
+    @property
     def stem_channels(self) -> int:
         """Return the channels after the stem."""
         return int(64 * self.width)
@@ -112,7 +117,7 @@ def load_checkpoint(path: Path) -> "tuple[CheckpointInfo, dict[str, torch.Tensor
     except Exception as error:  # torch raises whatever the broken bytes lead it into
         reason = str(error).strip().splitlines()[:1]
         raise UserError(f"{path}: not a readable torch checkpoint ({' '.join(reason)[:120]})") from None
-    if not isinstance(payload, dict) or "superinfo" not in payload:
+    if not isinstance(payload, dict) or not {"superinfo", "state_dict"} <= payload.keys():
         raise UserError(f"{path}: a torch file, but not a checkpoint written by `superinfo pretrain`")
     return CheckpointInfo.parse(payload["superinfo"], str(path)), payload["state_dict"]
 
@@ -122,11 +127,13 @@ def tensors_sha256(state: "Mapping[str, torch.Tensor]") -> str:
 
     The hash of the file itself would not do: `torch.save` embeds the file's name.
     """
+    import torch
+
     digest = hashlib.sha256()
     for key in sorted(state):
         tensor = state[key].detach().cpu().contiguous()
         digest.update(json.dumps([key, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(tensor.numpy().tobytes())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())  # NumPy has no bfloat16
     return digest.hexdigest()
 
 
@@ -174,6 +181,7 @@ class Conversion(JsonArtifact):
     source_file_sha256: str
     source_tensors_sha256: str
     weights_sha256: str
+    overlay_sha256: str
     backbone: str
     """Name of the backbone in Detectron2's registry."""
     keys_used: dict[str, str]
@@ -199,6 +207,8 @@ class Who(Spec):
     epochs: int
     seed: int
     encoder: EncoderSpec
+    recipe_hash: str | None
+    """Of the pretraining recipe; None for random initialisation."""
     tensors_sha256: str | None
     """Of the encoder; None for random initialisation."""
 

@@ -2,13 +2,14 @@
 
 import errno
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from superinfo.errors import SuperInfoError, UserError
+from superinfo.errors import Interrupted, SuperInfoError, UserError
 
 app = typer.Typer(
     add_completion=False,
@@ -20,11 +21,12 @@ app = typer.Typer(
 
 Runs = Annotated[Path, typer.Option(help="Folder that all runs lie in.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Seed = Annotated[int, typer.Option(help="Seed of initialisation, order and noise.", min=0)]
+Seed = Annotated[int, typer.Option(help="Seed of initialisation, order and noise.", min=0, max=2**32 - 1)]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Change a field of the recipe: a.b=value.")]
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-TABLE_FORMATS = ("terminal", "md", "csv")
+CTRL_C = 130
+"""What Typer exits with when it is pressed."""
 
 
 @app.command()
@@ -92,7 +94,8 @@ def bench(
     print(render_terminal(suite_table(resolved, runs)))
     print(folder)
     if failures:
-        raise SuperInfoError(f"{resolved.name}: {failures} of its runs failed, as said above; run it again when mended")
+        kind = UserError if all(isinstance(failure, UserError) for failure in failures) else SuperInfoError
+        raise kind(f"{resolved.name}: {len(failures)} of its runs failed, as said above; run it again when mended")
 
 
 @app.command()
@@ -103,12 +106,12 @@ def table(
     format: Annotated[str, typer.Option(help="terminal, md or csv.")] = "terminal",
 ) -> None:
     """Print the comparison table of a suite, or of all records in a folder."""
-    if format not in TABLE_FORMATS:
-        raise UserError(f"--format {format}: choose {', '.join(TABLE_FORMATS)}")
-    if (suite is None) == (records is None):
-        raise UserError("table: name either a suite or --records DIR")
     from results.render import FORMATS
 
+    if format not in FORMATS:
+        raise UserError(f"--format {format}: choose {', '.join(FORMATS)}")
+    if (suite is None) == (records is None):
+        raise UserError("table: name either a suite or --records DIR")
     if suite is not None:
         from benchmarks.suite import load_suite, suite_table
 
@@ -122,6 +125,8 @@ def table(
 
 def main() -> None:
     """Run a verb; turn what goes wrong into one line and an exit code."""
+    # Detectron2 0.6 and fvcore use what newer torch deprecates; users can do nothing about it.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.jit")
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     sys.exit(_guarded(lambda: app(arguments, standalone_mode=True), debug))
@@ -136,11 +141,13 @@ def _guarded(run: Callable[[], object], debug: bool) -> int:
         if error.errno in DISK_FULL:
             where = error.filename or "the runs folder"
             return _tell(error, f"{where}: the disk is full; free some space and run the same command again", 2, debug)
-        if error.filename is None:
-            raise
-        return _tell(error, f"{error.filename}: {error.strerror}", 2, debug)
-    except KeyboardInterrupt as error:
-        return _tell(error, "interrupted; the same command resumes", 75, debug)
+        where = f"{error.filename}: " if error.filename else ""
+        return _tell(error, f"{where}{error.strerror or error}", 2, debug)
+    except SystemExit as end:
+        if end.code == CTRL_C:
+            print("superinfo: interrupted; the same command resumes", file=sys.stderr)
+            return Interrupted.exit_code
+        raise
     return 0
 
 

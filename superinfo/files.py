@@ -28,10 +28,11 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
                     write(file)
                     file.flush()
                     os.fsync(raw.fileno())
-            except Exception:
-                if remembered.error is None:
+            except Exception as error:
+                cause = remembered.error or error
+                if not isinstance(cause, OSError) or cause.filename is not None:
                     raise
-                raise OSError(remembered.error.errno, remembered.error.strerror, str(path)) from None
+                raise OSError(cause.errno, cause.strerror, str(path)) from None
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -70,6 +71,19 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def keep_lines(path: Path, keep: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+    """Rewrite a file of JSON lines with those that `keep` says, if it exists; return them.
+
+    A last line that a killed process left incomplete is dropped.
+    """
+    if not path.exists():
+        return []
+    whole = [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("}\n")]
+    kept = [line for line in whole if keep(line)]
+    write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+    return kept
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
@@ -81,7 +95,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path` that becomes `path` if the block succeeds, and is removed if not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    for left_by_a_killed_run in path.parent.glob(f".{path.name}.*.tmp"):
+        shutil.rmtree(left_by_a_killed_run, ignore_errors=True)
     temporary.mkdir()
     try:
         yield temporary
@@ -98,5 +113,6 @@ def exclusive(path: Path, *, wait: bool) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        # A record lock: unlike flock's it is not inherited by workers, which may outlive a killed process.
+        fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield

@@ -44,17 +44,23 @@ def locked(folder: Path) -> Iterator[None]:
             stack.enter_context(exclusive(folder / ".lock", wait=False))
         except BlockingIOError:
             raise UserError(f"{folder}: another process works on this run; wait for it or stop it") from None
+        for left_by_a_killed_run in folder.glob(".*.tmp"):
+            left_by_a_killed_run.unlink()
         yield
 
 
 class StopSignal:
-    """Within its context SIGTERM and SIGUSR1, a scheduler's warnings, only set `received`."""
+    """Within its context SIGTERM and SIGUSR1, a scheduler's warnings, and Ctrl-C only set `received`.
+
+    A second Ctrl-C interrupts at once.
+    """
 
     received = False
+    _numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGTERM, signal.SIGUSR1)}
+            self._before = {number: signal.signal(number, self._receive) for number in self._numbers}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,6 +69,7 @@ class StopSignal:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def provenance() -> Provenance:

@@ -61,7 +61,10 @@ def find_recipe(source: str | Path, shipped: Path) -> Path:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping: `1e-4` is a number, only true and false are booleans, a repeated key is an error."""
-    return _mapping(path.read_text(encoding="utf-8"), str(path))
+    try:
+        return _mapping(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file in UTF-8") from None
 
 
 def identity_hash(spec: Spec, inputs: Sequence[str] = ()) -> str:
@@ -79,7 +82,10 @@ def _read_extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         return data
     if not isinstance(parent, str):
         raise UserError(f"{path}: `extends` must be the name of a recipe beside this file")
-    base = find_recipe(path.parent / parent if parent.endswith((".yaml", ".yml")) else parent, path.parent)
+    try:
+        base = find_recipe(path.parent / parent if parent.endswith((".yaml", ".yml")) else parent, path.parent)
+    except UserError as error:
+        raise UserError(f"{path}: `extends`: {error}") from None
     return _merge(_read_extended(base, (*seen, path.resolve())), data)
 
 
@@ -87,7 +93,9 @@ def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
     merged = dict(base)
     for key, value in change.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both else value
+        # Another kind has other fields: it replaces the parent's instead of inheriting them.
+        same_kind = both and value.get("kind", merged[key].get("kind")) == merged[key].get("kind")
+        merged[key] = _merge(merged[key], value) if same_kind else value
     return merged
 
 
@@ -106,10 +114,12 @@ def _apply(data: dict[str, Any], override: str) -> None:
 def _mapping(text: str, where: str) -> dict[str, Any]:
     try:
         data = yaml.load(text, Loader=_StrictLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a tag such as !!int lets Python's own error through
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""
-        raise UserError(f"{where}:{line} not valid YAML: {getattr(error, 'problem', error)}") from None
+        raise UserError(
+            f"{where}:{line} not valid YAML: {' '.join(str(getattr(error, 'problem', error)).split())}"
+        ) from None
     if not isinstance(data, dict):
         raise UserError(f"{where}: expected fields with values, found {type(data).__name__}")
     return data
@@ -155,27 +165,37 @@ def _identity(value: Any) -> Any:
 
 def _explain(model: type[Spec], error: ValidationError) -> str:
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"]]
-    field = ".".join(path) or "recipe"
+    place, _ = _locate(model, first["loc"])
+    field = ".".join(place) or "recipe"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        names = _field_names(model, path[:-1])
-        return f"`{field}` is not a field{_suggest(path[-1], names)}; fields here: {', '.join(names)}{more}"
+        names = _locate(model, first["loc"][:-1])[1]
+        return f"`{field}` is not a field{_suggest(place[-1], names)}; fields here: {', '.join(names)}{more}"
     if first["type"] == "missing":
         return f"`{field}` is missing; add it{more}"
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"`{field}` {message}, got {json.dumps(first['input'], default=str)[:80]}{more}"
 
 
-def _field_names(model: Any, path: Sequence[str]) -> list[str]:
-    """Return the field names of the model at `path`; a union's tag in the path selects its member."""
-    if not path:
-        return list(model.model_fields)
-    annotation = model.model_fields[path[0]].annotation
-    rest = path[1:]
-    members = [m for m in (annotation, *get_args(annotation)) if isinstance(m, type) and issubclass(m, Spec)]
-    tagged = [m for m in members if rest and rest[0] in _tags(m)]
-    return _field_names(tagged[0], rest[1:]) if tagged else _field_names(members[0], rest)
+def _locate(model: type[Spec], location: Sequence[int | str]) -> tuple[list[str], list[str]]:
+    """Return pydantic's location as the file spells it, without the tags of unions, and the field names there."""
+    place: list[str] = []
+    members = [model]
+    for part in location:
+        if len(members) > 1 and (tagged := [member for member in members if part in _tags(member)]):
+            members = tagged
+            continue
+        place.append(str(part))
+        if members and part in members[0].model_fields:
+            members = _specs(members[0].model_fields[str(part)].annotation)
+    return place, list(members[0].model_fields) if members else []
+
+
+def _specs(annotation: Any) -> list[type[Spec]]:
+    """Return the models that a field's type speaks of: its own, a union's, a tuple's."""
+    if isinstance(annotation, type) and issubclass(annotation, Spec):
+        return [annotation]
+    return [member for part in get_args(annotation) for member in _specs(part)]
 
 
 def _tags(model: type[Spec]) -> list[str]:

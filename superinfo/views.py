@@ -5,11 +5,12 @@ Everything works on uint8 pixels with OpenCV; only the last step makes floats, s
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from superinfo.errors import UserError
 from superinfo.spec import Spec
@@ -37,12 +38,27 @@ The crop is in units of the image's sides, colour in factors and for hue in turn
 """
 
 
+def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
+    if not 0 < bounds[0] <= bounds[1]:
+        raise ValueError("must be two numbers above 0, the smaller first")
+    return bounds
+
+
+def _at_most_one(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[1] > 1:
+        raise ValueError("must be shares of the image's area, at most 1")
+    return bounds
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_in_order)]
+
+
 class ViewSpec(Spec):
     """The distribution of views. Defaults are SimCLR's at jitter strength 1."""
 
-    crop_scale: tuple[float, float] = (0.08, 1.0)
+    crop_scale: Annotated[Range, AfterValidator(_at_most_one)] = (0.08, 1.0)
     """Range of the crop's share of the image's area."""
-    crop_ratio: tuple[float, float] = (0.75, 4 / 3)
+    crop_ratio: Range = (0.75, 4 / 3)
     flip: float = Field(default=0.5, ge=0, le=1)
     jitter: float = Field(default=0.8, ge=0, le=1)
     """Probability of the four colour changes below."""
@@ -52,7 +68,7 @@ class ViewSpec(Spec):
     hue: float = Field(default=0.2, ge=0, le=0.5)
     grayscale: float = Field(default=0.2, ge=0, le=1)
     blur: float = Field(default=0.5, ge=0, le=1)
-    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    blur_sigma: Range = (0.1, 2.0)
     solarize: float = Field(default=0.0, ge=0, le=1)
 
 
@@ -99,7 +115,8 @@ class TwoViews:
 
 def view_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
     """Return the generator of one image in one epoch; cheap, and independent of every other."""
-    return np.random.Generator(np.random.Philox(key=[(seed << 32) + epoch, index]))
+    # As an explicit uint64: NumPy makes floats of a list with one number above 2^63, and epochs would fall together.
+    return np.random.Generator(np.random.Philox(key=np.array([(seed << 32) + epoch, index], np.uint64)))
 
 
 def decode(data: bytes) -> Pixels:

@@ -19,6 +19,9 @@ from superinfo.views import Pixels, decode
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
 
 
+Positive = Annotated[float, Field(gt=0)]
+
+
 class ImageSet(Protocol):
     """Images by index."""
 
@@ -35,7 +38,7 @@ class ImagesSpec(Spec):
     root: Annotated[Path | None, NotIdentity] = None
     """Where the files lie; default `$SUPERINFO_DATA`. `scenes` are generated, under the runs folder."""
     mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    std: tuple[Positive, Positive, Positive] = IMAGENET_STD
 
 
 class ScenesObjects(ImagesSpec):
@@ -158,7 +161,7 @@ def _generated_objects(spec: ScenesObjects, cache: Path) -> Pixels:
             world = World(classes=spec.classes, seed=spec.world_seed)
             with progress("scenes objects", spec.count, "images") as advance:
                 report = partial(advance, note="")
-                write_objects(folder, world, spec.split, spec.count, spec.size, os.cpu_count() or 1, report)
+                write_objects(folder, world, spec.split, spec.count, spec.size, len(os.sched_getaffinity(0)), report)
     images: Pixels = np.load(folder / spec.split / "images.npy", mmap_mode="r")
     return images
 
@@ -173,5 +176,5 @@ def _standard(spec: Standard) -> Pixels:
             return np.ascontiguousarray(datasets.STL10(split=spec.split, **arguments).data.transpose(0, 2, 3, 1))
         source = datasets.CIFAR10 if spec.kind == "cifar10" else datasets.CIFAR100
         return np.asarray(source(train=spec.split == "train", **arguments).data)
-    except RuntimeError as error:
-        raise UserError(f"{root}: {error}; or set data.download=true") from None
+    except (RuntimeError, OSError) as error:
+        raise UserError(f"{root}: {' '.join(str(error).split())}; or set data.download=true") from None

@@ -100,7 +100,7 @@ def test_a_killed_run_ends_where_an_undisturbed_one_does(tmp_path: Path, signal_
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_no_checkpoint(tmp_path: Path) -> None:
     optimizer = {"kind": "sgd", "lr": 1e20}
-    with pytest.raises(Diverged, match=r"not finite at step \d+.*lower optimizer\.lr") as caught:
+    with pytest.raises(Diverged, match=r"are not finite at step \d+.*lower optimizer\.lr") as caught:
         pretrain(recipe(optimizer=optimizer), seed=0, runs=tmp_path, device="cpu")
     assert caught.value.exit_code == 1
     assert not list(tmp_path.rglob("checkpoint.pt"))

@@ -36,6 +36,7 @@ def record() -> Callable[..., Record]:
                 epochs=6,
                 seed=seed + 100,
                 encoder=encoder,
+                recipe_hash="cd" * 32,
                 tensors_sha256="ab" * 32,
             ),
             what=What(

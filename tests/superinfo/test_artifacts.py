@@ -61,6 +61,7 @@ ARTIFACTS: list[JsonArtifact] = [
         source_file_sha256="a",
         source_tensors_sha256="b",
         weights_sha256="c",
+        overlay_sha256="d",
         backbone="build_resnet_backbone",
         keys_used={"conv1.weight": "backbone.bottom_up.stem.conv1.weight"},
         keys_left={"bn1.num_batches_tracked": "no such buffer"},
@@ -81,6 +82,7 @@ ARTIFACTS: list[JsonArtifact] = [
             epochs=0,
             seed=0,
             encoder=INFO.encoder,
+            recipe_hash=None,
             tensors_sha256=None,
         ),
         what=What(

@@ -193,9 +193,9 @@ def test_an_override_that_cannot_be_applied_is_quoted(tmp_path: Path, override: 
     [
         ("stesp=3", "stesp", "did you mean `steps`?"),
         ("zzz=3", "zzz", "fields here: name, rate, steps"),
-        ("shape={kind: box, widht: 3, width: 2}", "shape.widht", "did you mean `width`?"),
+        ("shape={kind: box, wodth: 3, width: 2}", "shape.wodth", "did you mean `width`?"),
         ("shape={kind: circle, radius: 1, width: 2}", "shape.width", "fields here: kind, radius"),
-        ("parts=[{label: a}, {label: b, lable: c}]", "parts.1.lable", "did you mean `label`?"),
+        ("parts=[{label: a}, {label: b, labul: c}]", "parts.1.labul", "did you mean `label`?"),
         ("parts=[{label: a, shape: {kind: circle, radius: 1, radios: 2}}]", "parts.0.shape.radios", "`radius`?"),
     ],
 )
@@ -244,8 +244,8 @@ def test_a_recipe_is_found_by_the_name_of_a_shipped_one(tmp_path: Path) -> None:
 def test_an_unknown_recipe_name_lists_the_shipped_ones(tmp_path: Path) -> None:
     for name in ("first", "second"):
         write(tmp_path, "name: a\n", f"{name}.yaml")
-    with pytest.raises(UserError, match=r"frist: no recipe.*did you mean `first`\?.*shipped: first, second"):
-        load_recipe(Recipe, "frist", tmp_path)
+    with pytest.raises(UserError, match=r"fyrst: no recipe.*did you mean `first`\?.*shipped: first, second"):
+        load_recipe(Recipe, "fyrst", tmp_path)
     with pytest.raises(UserError, match=r"gone\.yaml: no such recipe file"):
         load_recipe(Recipe, tmp_path / "gone.yaml", tmp_path)
 

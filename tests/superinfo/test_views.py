@@ -88,6 +88,15 @@ def test_one_probability_does_not_change_what_else_is_drawn(name: str) -> None:
         assert {key for key in PARAMETERS if with_it[key] != without_it[key]} == set(shown)
 
 
+def test_changes_come_and_go_apart_from_each_other() -> None:
+    half = dict.fromkeys(["flip", "jitter", "grayscale", "blur", "solarize"], 0.5)
+    drawn = [view_of(picture(8, 8), 4, index, **half)[1] for index in range(400)]
+    names = ("flip", "brightness", "grayscale", "blur_sigma", "solarize")
+    happened = np.array([[p[name] != (name == "brightness") for name in names] for p in drawn])
+    correlations = np.corrcoef(happened.T) - np.eye(len(names))
+    assert np.abs(correlations).max() < 4 / math.sqrt(len(drawn))
+
+
 def test_with_everything_off_the_view_is_the_image_resized() -> None:
     image = picture()
     view, parameters = view_of(image, 64)
@@ -257,6 +266,8 @@ def test_views_are_floats_normalised_by_channel() -> None:
         assert view.dtype == np.float32
         assert view.flags.c_contiguous
         np.testing.assert_allclose(view.mean(axis=(1, 2)), [1.8, 0.0, -2.4], atol=1e-6)
+    upright = TwoViews(ViewSpec(**PLAIN), 64, (0, 0, 0), (1, 1, 1))(picture(), view_generator(0, 0, 0)).v1
+    np.testing.assert_allclose(upright, np.moveaxis(picture(), -1, 0) / 255, atol=1e-6)
     assert views.parameters1.shape == views.parameters2.shape == (len(PARAMETERS),)
 
 

@@ -75,6 +75,18 @@ def drop_mask(coco: Coco) -> None:
     del coco["annotations"][1]["segmentation"]
 
 
+def repeat_annotation(coco: Coco) -> None:
+    coco["annotations"][1]["id"] = 1
+
+
+def drop_width(coco: Coco) -> None:
+    del coco["images"][0]["width"]
+
+
+def run_lengths(coco: Coco) -> None:
+    coco["annotations"][0]["segmentation"] = {"size": [24, 32], "counts": [0, 768]}
+
+
 def make_all_crowds(coco: Coco) -> None:
     for annotation in coco["annotations"]:
         annotation["iscrowd"] = 1
@@ -93,6 +105,9 @@ def drop_categories(coco: Coco) -> None:
         (point_to_no_image, r"1 annotations are of no image in the file, first annotation 1"),
         (point_to_no_category, r"1 annotations are of no category in the file, first annotation 1"),
         (drop_mask, r"1 objects have no mask, first annotation 2"),
+        (repeat_annotation, r"1 annotation ids are used twice, first 1"),
+        (drop_width, r"not a COCO json: KeyError 'width'"),
+        (run_lengths, r"1 objects have masks of run lengths, first annotation 1"),
         (make_all_crowds, r"no object that is not a crowd"),
         (drop_categories, r"not a COCO json: KeyError 'categories'"),
     ],

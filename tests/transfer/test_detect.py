@@ -14,12 +14,13 @@ import cv2
 import pytest
 import torch
 
-from superinfo.artifacts import RECORD, WEIGHTS, Record, load_checkpoint, tensors_sha256
+from superinfo.artifacts import OVERLAY, RECORD, WEIGHTS, Record, load_checkpoint, tensors_sha256
 from superinfo.errors import Diverged, UserError
+from superinfo.spec import load_recipe
 from transfer.convert import convert
-from transfer.detection.detect import PICTURES, detect
+from transfer.detection.detect import PICTURES, detect, deviations
 from transfer.detection.train import FINAL, STATE
-from transfer.recipe import DetectRecipe
+from transfer.recipe import RECIPES, DetectRecipe
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -154,3 +155,27 @@ def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train_000003\.jpg: not a readable image") as caught:
         detect(detect_once, None, seed=0, runs=tmp_path, device="cpu")
     assert "\n" not in str(caught.value)
+
+
+def test_a_changed_protocol_is_told_in_the_record() -> None:
+    shipped = load_recipe(DetectRecipe, "maskrcnn_fpn_scenes", RECIPES)
+    assert deviations(shipped) == []
+    elsewhere = load_recipe(DetectRecipe, "maskrcnn_fpn_person320", RECIPES, ["data.root=/data", "save_minutes=3.0"])
+    assert deviations(elsewhere) == []
+    changed = shipped.model_copy(update={"options": {**shipped.options, "SOLVER.MAX_ITER": 20}})
+    assert deviations(changed) == ["options.SOLVER.MAX_ITER: 20 instead of 300"]
+    assert deviations(recipe()) == []
+
+
+def test_an_overlay_that_is_not_what_was_proven_is_refused(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+    weights = convert(make_checkpoint(width=0.125), tmp_path / "weights")
+    overlay = weights / OVERLAY
+    overlay.write_text(overlay.read_text().replace("RGB", "BGR"))
+    with pytest.raises(UserError, match=r"detectron2\.yaml: not the file that conversion\.json speaks of"):
+        detect(recipe(), weights, seed=0, runs=tmp_path, device="cpu")
+
+
+def test_a_detector_that_finds_nothing_has_an_ap_of_zero(tmp_path: Path) -> None:
+    options = {"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 1.5, "SOLVER.MAX_ITER": 1}
+    record = Record.read(detect(recipe(options), None, seed=0, runs=tmp_path, device="cpu"))
+    assert [record.metrics[f"{kind}/AP50"].value for kind in ("box", "mask")] == [0.0, 0.0]

@@ -40,13 +40,14 @@ def convert(checkpoint: Path, out: Path) -> Path:
         _write_weights(folder / WEIGHTS, {used[key]: state[key] for key in used})
         write_text(folder / OVERLAY, overlay_text(overlay))
         proof = prove(folder / WEIGHTS, overlay, encoder, info)
-        if proof.matched < proof.tensors or max(proof.difference.values()) > TOLERANCE:
+        if proof.matched < proof.tensors or not all(d <= TOLERANCE for d in proof.difference.values()):
             raise EvidenceRefused(f"{checkpoint}: {proof.describe()}; nothing was written")
         Conversion(
             source=info,
             source_file_sha256=file_sha256(checkpoint),
             source_tensors_sha256=source_hash,
             weights_sha256=file_sha256(folder / WEIGHTS),
+            overlay_sha256=file_sha256(folder / OVERLAY),
             backbone=backbone_name(info.encoder),
             keys_used=used,
             keys_left=left,

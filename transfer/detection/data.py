@@ -58,20 +58,19 @@ def check_coco(json_file: Path, images: Path) -> tuple[int, tuple[str, ...]]:
 
     Raises UserError on the first kind of fault, with its count and first example.
     """
-    try:
-        coco = json.loads(json_file.read_bytes())
-        coco["images"], coco["annotations"], coco["categories"]
-    except FileNotFoundError:
-        raise UserError(f"{json_file}: no such file; correct data.root or the split's json_file") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{json_file}: not a COCO json: {type(error).__name__} {error}") from None
+    if not json_file.is_file():
+        raise UserError(f"{json_file}: no such file; correct data.root or the split's json_file")
     if not images.is_dir():
         raise UserError(f"{images}: no such folder of images; correct data.root or the split's images")
-    if all(a.get("iscrowd") for a in coco["annotations"]):
-        raise UserError(f"{json_file}: no object that is not a crowd; annotate at least one")
-    for what, examples, remedy in _faults(coco, images):
-        if examples:
-            raise UserError(f"{json_file}: {len(examples):,} {what}, first {examples[0]}; {remedy}")
+    try:
+        coco = json.loads(json_file.read_bytes())
+        if all(a.get("iscrowd") for a in coco["annotations"]):
+            raise UserError(f"{json_file}: no object that is not a crowd; annotate at least one")
+        for what, examples, remedy in _faults(coco, images):
+            if examples:
+                raise UserError(f"{json_file}: {len(examples):,} {what}, first {examples[0]}; {remedy}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{json_file}: not a COCO json: {type(error).__name__} {error}") from None
     names = {category["id"]: category["name"] for category in coco["categories"]}
     return len(coco["images"]), tuple(names[key] for key in sorted(names))
 
@@ -87,6 +86,8 @@ def _faults(coco: dict[str, Any], images: Path) -> Iterator[tuple[str, list[str]
     yield "image ids are used twice", twice, "give each image its own"
     absent = [entry["file_name"] for entry in entries if not (images / entry["file_name"]).is_file()]
     yield f"images are absent from {images}", absent, "add them, or take them out of the json"
+    repeated = [str(key) for key, count in Counter(a["id"] for a in annotations).items() if count > 1]
+    yield "annotation ids are used twice", repeated, "give each annotation its own"
     stray = [f"annotation {a['id']}" for a in annotations if a["image_id"] not in by_id]
     yield "annotations are of no image in the file", stray, "take them out"
     unknown = [f"annotation {a['id']}" for a in annotations if a["category_id"] not in categories]
@@ -99,6 +100,10 @@ def _faults(coco: dict[str, Any], images: Path) -> Iterator[tuple[str, list[str]
     yield "boxes lie outside their image", outside, "clip them to the image"
     bare = [f"annotation {a['id']}" for a in objects if not a.get("segmentation")]
     yield "objects have no mask", bare, "add `segmentation`"
+    runs = [f"annotation {a['id']}" for a in objects if isinstance(a["segmentation"], dict)]
+    yield "objects have masks of run lengths", runs, "give polygons: run lengths are read for crowds alone"
+    ignored = [f"annotation {a['id']}" for a in annotations if a.get("ignore")]
+    yield "annotations have `ignore`, which Detectron2 does not read", ignored, "take them out, or mark them crowds"
 
 
 def _is_outside(bbox: list[float], entry: dict[str, Any]) -> bool:
@@ -133,7 +138,7 @@ def _generated_scenes(data: ScenesSet, cache: Path) -> Path:
                     counts,
                     data.size,
                     *data.objects,
-                    os.cpu_count() or 1,
+                    len(os.sched_getaffinity(0)),
                     partial(advance, note=""),
                 )
     return folder

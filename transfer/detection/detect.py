@@ -4,7 +4,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,14 @@ from superinfo.artifacts import CONVERSION, OVERLAY, RECORD, WEIGHTS, Conversion
 from superinfo.errors import UserError
 from superinfo.files import file_sha256
 from superinfo.runs import locked, peak_memory_mib, provenance, reset_peak_memory, run_id
-from superinfo.spec import identity_hash
+from superinfo.spec import identity_hash, load_recipe
 from transfer.overlay import encoder_overlay
-from transfer.recipe import DetectRecipe
+from transfer.recipe import RECIPES, DetectRecipe
 
 LOGGERS = ("detectron2", "fvcore", "iopath")
 PICTURES = "pictures.png"
-
-
-@dataclass(frozen=True)
-class Initialisation:
-    """What a detector starts from."""
-
-    who: Who
-    overlay: dict[str, Any]
-    weights: Path | None
+NO_DEVIATION = {"data.root", "save_minutes", "pictures"}
+"""Fields that change no result."""
 
 
 def detect(recipe: DetectRecipe, weights: Path | None, seed: int, runs: Path, device: str = "auto") -> Path:
@@ -38,20 +30,20 @@ def detect(recipe: DetectRecipe, weights: Path | None, seed: int, runs: Path, de
     curves (`metrics.json`, TensorBoard), predictions and `pictures.png`. Raises UserError on bad input, Diverged,
     EvidenceRefused and Interrupted as `train` does.
     """
-    start_from = initialisation(recipe, weights, seed)
-    path = record_path(recipe, start_from.who, seed, runs)
+    who = who_starts(recipe, weights, seed)
+    path = record_path(recipe, who, seed, runs)
     if path.exists():
         return path
     with locked(path.parent):
         if not path.exists():
-            _measure(recipe, start_from, seed, path, runs, device)
+            _measure(recipe, who, weights, seed, path, runs, device)
     return path
 
 
-def initialisation(recipe: DetectRecipe, weights: Path | None, seed: int) -> Initialisation:
-    """Read a converted folder, or describe random weights. Raises UserError if the folder's files do not match."""
+def who_starts(recipe: DetectRecipe, weights: Path | None, seed: int) -> Who:
+    """Say whose features a converted folder holds; None is random weights. Raises UserError if it is no such folder."""
     if weights is None:
-        who = Who(
+        return Who(
             name="random",
             method="random",
             term="none",
@@ -59,18 +51,15 @@ def initialisation(recipe: DetectRecipe, weights: Path | None, seed: int) -> Ini
             epochs=0,
             seed=seed,
             encoder=recipe.encoder,
+            recipe_hash=None,
             tensors_sha256=None,
         )
-        return Initialisation(who, encoder_overlay(recipe.encoder, recipe.mean, recipe.std), None)
     if not (weights / CONVERSION).is_file():
-        raise UserError(
-            f"{weights}: no converted weights; `superinfo convert CHECKPOINT --to detectron2 --out DIR` makes them"
-        )
+        remedy = "`superinfo convert CHECKPOINT --to detectron2 --out DIR` makes them"
+        raise UserError(f"{weights}: no converted weights; {remedy}")
     conversion = Conversion.read(weights / CONVERSION)
-    if file_sha256(weights / WEIGHTS) != conversion.weights_sha256:
-        raise UserError(f"{weights / WEIGHTS}: not the file that {CONVERSION} speaks of; convert the checkpoint anew")
     source = conversion.source
-    who = Who(
+    return Who(
         name=source.name,
         method=source.method,
         term=source.term,
@@ -78,18 +67,39 @@ def initialisation(recipe: DetectRecipe, weights: Path | None, seed: int) -> Ini
         epochs=source.epochs,
         seed=source.seed,
         encoder=source.encoder,
+        recipe_hash=source.recipe_hash,
         tensors_sha256=conversion.source_tensors_sha256,
     )
-    return Initialisation(who, yaml.safe_load((weights / OVERLAY).read_text()), weights / WEIGHTS)
 
 
 def record_path(recipe: DetectRecipe, who: Who, seed: int, runs: Path) -> Path:
     """Return where a run's record lies, or will lie."""
-    recipe_hash = identity_hash(recipe, [who.tensors_sha256 or "random"])
-    return runs / run_id(f"{recipe.name}--{who.name}", seed, recipe_hash) / RECORD
+    run_hash = identity_hash(recipe, [who.tensors_sha256 or "random"])
+    return runs / run_id(f"{recipe.name}--{who.name}", seed, run_hash) / RECORD
 
 
-def _measure(recipe: DetectRecipe, start_from: Initialisation, seed: int, path: Path, runs: Path, device: str) -> None:
+def deviations(recipe: DetectRecipe) -> list[str]:
+    """Say what a recipe changes of the shipped one of its name; nothing for a recipe of the user's own."""
+    if not (RECIPES / f"{recipe.name}.yaml").exists():
+        return []
+    protocol = _flatten(load_recipe(DetectRecipe, recipe.name, RECIPES).model_dump(mode="json"))
+    changed = _flatten(recipe.model_dump(mode="json"))
+    return [
+        f"{field}: {changed.get(field)} instead of {protocol.get(field)}"
+        for field in sorted(protocol.keys() | changed.keys())
+        if protocol.get(field) != changed.get(field) and field not in NO_DEVIATION
+    ]
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix.removesuffix("."): value}
+    return {key: leaf for name, part in value.items() for key, leaf in _flatten(part, f"{prefix}{name}.").items()}
+
+
+def _measure(
+    recipe: DetectRecipe, who: Who, weights: Path | None, seed: int, path: Path, runs: Path, device: str
+) -> None:
     """Register the data, train, evaluate, draw, and write the record last."""
     from superinfo.device import pick_device
     from transfer.detection.config import build_config
@@ -98,10 +108,11 @@ def _measure(recipe: DetectRecipe, start_from: Initialisation, seed: int, path: 
     from transfer.detection.pictures import draw_predictions
     from transfer.detection.train import train
 
-    folder, who = path.parent, start_from.who
+    folder = path.parent
     chosen = pick_device(device)
+    overlay = _read_overlay(weights) if weights else encoder_overlay(recipe.encoder, recipe.mean, recipe.std)
     splits = register(recipe.data, runs)
-    cfg = build_config(recipe, start_from.overlay, start_from.weights, splits, seed, chosen, folder)
+    cfg = build_config(recipe, overlay, weights / WEIGHTS if weights else None, splits, seed, chosen, folder)
     reset_peak_memory()
     with _logged_to(folder / "log.txt"):
         model, seconds = train(cfg, folder.name, recipe.save_minutes)
@@ -124,7 +135,7 @@ def _measure(recipe: DetectRecipe, start_from: Initialisation, seed: int, path: 
             protocol_version=recipe.protocol_version,
         ),
         metrics=metrics,
-        deviations=[],
+        deviations=deviations(recipe),
         recipe=recipe.model_dump(mode="json"),
         recipe_hash=identity_hash(recipe),
         cost=Cost(
@@ -136,6 +147,16 @@ def _measure(recipe: DetectRecipe, start_from: Initialisation, seed: int, path: 
         ),
         provenance=provenance(),
     ).write(path)
+
+
+def _read_overlay(weights: Path) -> dict[str, Any]:
+    """Read the overlay of a converted folder whose files are those that its evidence speaks of."""
+    evidence = Conversion.read(weights / CONVERSION)
+    for name, proven in ((WEIGHTS, evidence.weights_sha256), (OVERLAY, evidence.overlay_sha256)):
+        if file_sha256(weights / name) != proven:
+            raise UserError(f"{weights / name}: not the file that {CONVERSION} speaks of; convert the checkpoint anew")
+    overlay: dict[str, Any] = yaml.safe_load((weights / OVERLAY).read_text())
+    return overlay
 
 
 @contextlib.contextmanager

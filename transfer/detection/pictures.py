@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 
 from superinfo.files import write_bytes
+from transfer.detection.evaluate import PREDICTIONS
 
 Image = NDArray[np.uint8]
 TILE = 256
@@ -32,7 +33,7 @@ def draw_predictions(cfg: CfgNode, path: Path, count: int) -> None:
         return
     metadata = MetadataCatalog.get(cfg.DATASETS.TEST[0])
     truth = COCO(metadata.json_file)
-    results = json.loads((Path(cfg.OUTPUT_DIR) / "coco_instances_results.json").read_text())
+    results = json.loads((Path(cfg.OUTPUT_DIR) / PREDICTIONS).read_text())
     sure = [result for result in results if result["score"] >= SCORE]
     found = truth.loadRes(sure) if sure else None
     pairs = []

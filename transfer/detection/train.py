@@ -17,7 +17,7 @@ from detectron2.utils.events import JSONWriter, TensorboardXWriter
 from torch.utils.data import Sampler
 
 from superinfo.errors import Diverged, EvidenceRefused, Interrupted, UserError
-from superinfo.files import write_atomically
+from superinfo.files import keep_lines, write_atomically
 from superinfo.progress import progress, say
 from superinfo.runs import StopSignal
 from transfer.convert.proof import load_backbone
@@ -42,12 +42,14 @@ def train(cfg: CfgNode, title: str, save_minutes: float) -> tuple[torch.nn.Modul
         trainer.model.load_state_dict(final["model"])
         return trainer.model, final["seconds"]
     trainer.resume_or_load(resume=True)
+    remedy = f"lower SOLVER.BASE_LR (now {cfg.SOLVER.BASE_LR:g}) or set a norm in FPN and heads"
     try:
         trainer.train()
     except FloatingPointError:
-        remedy = f"lower SOLVER.BASE_LR (now {cfg.SOLVER.BASE_LR:g}) or set a norm in FPN and heads"
         raise Diverged(f"{title}: the loss is not finite at iteration {trainer.iter}; {remedy}") from None
     weights = {"model": trainer.model.state_dict(), "seconds": trainer.seconds()}
+    if not all(tensor.isfinite().all() for tensor in weights["model"].values()):
+        raise Diverged(f"{title}: weights are not finite after the last iteration; {remedy}")
     write_atomically(folder / FINAL, lambda file: torch.save(weights, file))
     (folder / STATE).unlink(missing_ok=True)
     return trainer.model, weights["seconds"]
@@ -74,6 +76,7 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
         if resume and self._saved:
             self.model.load_state_dict(self._saved["model"])
             self.load_state_dict(self._saved["trainer"])
+            self._trainer.optimizer.load_state_dict(self._saved["optimizer"])
             self.start_iter = self.first
             say(f"{self.title}: resumed at iteration {self.start_iter:,}")
         elif self.cfg.MODEL.WEIGHTS:
@@ -89,7 +92,12 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
 
     def save(self) -> None:
         """Write all that resuming needs, atomically."""
-        payload = {"model": self.model.state_dict(), "trainer": self.state_dict(), "seconds": self.seconds()}
+        payload = {
+            "model": self.model.state_dict(),
+            "trainer": self.state_dict(),
+            "optimizer": self._trainer.optimizer.state_dict(),  # Detectron2 0.6 leaves it out of the trainer's state
+            "seconds": self.seconds(),
+        }
         write_atomically(self.state_file, lambda file: torch.save(payload, file))
 
     def build_train_loader(self, cfg: CfgNode) -> Any:
@@ -109,10 +117,9 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
 
     def build_hooks(self) -> list[HookBase]:
         """Return Detectron2's timer, scheduler and writers, and our seeds, progress and saving."""
-        writers = [
-            JSONWriter(str(self.state_file.with_name("metrics.json"))),
-            TensorboardXWriter(self.cfg.OUTPUT_DIR),
-        ]
+        curves = self.state_file.with_name("metrics.json")
+        keep_lines(curves, lambda metrics: metrics["iteration"] < self.first)
+        writers = [JSONWriter(str(curves)), TensorboardXWriter(self.cfg.OUTPUT_DIR)]
         return [
             SeedEachIteration(self.cfg.SEED),
             hooks.IterationTimer(),

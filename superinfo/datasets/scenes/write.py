@@ -56,6 +56,7 @@ def write_objects(
     with new_folder(root / split) as temporary:
         path = temporary / "images.npy"
         np.lib.format.open_memmap(path, "w+", np.uint8, (count, size, size, 3)).flush()
+        _reserve(path)
         rows: list[list[str]] = []
         write = partial(_write_object_chunk, path, world, split, size)
         for chunk in _map_chunks(write, count, processes, progress):
@@ -93,6 +94,15 @@ def write_scenes(
             write = partial(_write_scene_chunk, temporary, split, draw)
             chunks = _map_chunks(write, count, processes, progress)
             _write_split(temporary, world, split, size, [scene for chunk in chunks for scene in chunk])
+
+
+def _reserve(path: Path) -> None:
+    """Take up the disk space of a sparse file now: a full disk kills a process that writes through a memory map."""
+    try:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,59 @@
+"""What the README says is so: its examples run, its table is the committed records', its verbs exist."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.suite import load_suite, suite_table
+from pretrain.recipe import RECIPES as PRETRAIN
+from results.render import render_markdown
+from superinfo.artifacts import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
+from superinfo.cli import app
+from transfer.convert.export import overlay_text
+from transfer.detection.config import CONFIGS
+from transfer.overlay import encoder_overlay
+from transfer.recipe import RECIPES as TRANSFER
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_an_example_runs(example: str, tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    overlay = encoder_overlay(EncoderSpec(arch="resnet50"), IMAGENET_MEAN, IMAGENET_STD)
+    (tmp_path / "weights" / "detectron2.yaml").write_text(overlay_text(overlay))
+    shutil.copy(CONFIGS / "mask_rcnn_fpn.yaml", tmp_path / "my_fpn_config.yaml")
+    (tmp_path / "example.py").write_text(example)
+    done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_demos_table_is_that_of_the_committed_records() -> None:
+    shown = README.split("<!-- table: demo -->")[1].split("<!-- end of table -->")[0]
+    table = suite_table(load_suite("demo"), ROOT / "results" / "records")
+    assert [line.runs for line in table.lines] == [1, 1, 1]
+    assert shown.strip() == render_markdown(table).strip()
+
+
+def test_every_verb_is_shown_and_no_other() -> None:
+    shown = set(re.findall(r"^superinfo (\w+)", README, re.MULTILINE))
+    assert shown == {command.callback.__name__ for command in app.registered_commands if command.callback}
+
+
+def test_every_recipe_named_is_shipped() -> None:
+    named = re.findall(r"^superinfo (?:pretrain|detect) ([a-z]\S+)", README, re.MULTILINE)
+    assert named
+    for name in named:
+        assert (PRETRAIN / f"{name}.yaml").exists() or (TRANSFER / f"{name}.yaml").exists()
+
+
+def test_every_path_that_is_linked_exists() -> None:
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
