@@ -130,7 +130,7 @@ def test_a_suite_killed_after_a_stage_finishes_without_doing_it_again(folder: Pa
 def test_a_row_that_fails_is_told_and_does_not_stop_the_others(folder: Path) -> None:
     (folder / "superinfo.yaml").write_text(json.dumps({"extends": "simclr.yaml", "batch_size": 1000}))
     done = superinfo(folder, "bench", "tiny.yaml", "--device", "cpu")
-    assert done.returncode == 1
+    assert done.returncode == 2  # the recipe is wrong, not the suite
     assert "SimCLR+SuperInfo, seed 0: failed: batch_size 1000 is more than the 64 images" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(pd.read_csv(folder / "runs" / "tiny" / "table.csv")["runs"]) == [1, 1, 0]

@@ -405,10 +405,11 @@ def test_an_interrupted_generation_leaves_nothing(
     def interrupt(_: int) -> None:
         raise KeyboardInterrupt
 
+    before = set(multiprocessing.active_children())
     with pytest.raises(KeyboardInterrupt):
         write_scenes(tmp_path / "root", World(), {"train": 30}, 64, processes=processes, progress=interrupt)
     assert list(tmp_path.iterdir()) == []
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_workers_start_without_torch_or_pydantic() -> None:
