@@ -117,9 +117,8 @@ def _mapping(text: str, where: str) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:  # a tag such as !!int lets Python's own error through
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""
-        raise UserError(
-            f"{where}:{line} not valid YAML: {' '.join(str(getattr(error, 'problem', error)).split())}"
-        ) from None
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise UserError(f"{where}:{line} not valid YAML: {problem}") from None
     if not isinstance(data, dict):
         raise UserError(f"{where}: expected fields with values, found {type(data).__name__}")
     return data
