@@ -35,7 +35,7 @@ class JsonArtifact(Spec):
 
     def write(self, path: Path) -> None:
         """Write the artifact atomically."""
-        write_json(path, self.model_dump(mode="json", by_alias=True))
+        write_json(path, self.model_dump(mode="json"))
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -69,8 +69,23 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def identity_hash(spec: Spec, inputs: Sequence[str] = ()) -> str:
     """Return the SHA-256 of a resolved recipe without its NotIdentity fields, and of its input artifacts' hashes."""
-    text = json.dumps([_identity(spec), list(inputs)], sort_keys=True, allow_nan=False)
+    text = json.dumps([identity(spec), list(inputs)], sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def identity(value: Any) -> Any:
+    """Return a recipe, or a part of one, as plain data without its NotIdentity fields."""
+    if isinstance(value, Spec):
+        return {
+            name: identity(getattr(value, name))
+            for name, field in type(value).model_fields.items()
+            if NotIdentity not in field.metadata
+        }
+    if isinstance(value, Mapping):
+        return {str(key): identity(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [identity(item) for item in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
 def _read_extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -146,20 +161,6 @@ _StrictLoader.add_implicit_resolver(
     re.compile(r"^[-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)$"),
     list("-+.0123456789"),
 )
-
-
-def _identity(value: Any) -> Any:
-    if isinstance(value, Spec):
-        return {
-            name: _identity(getattr(value, name))
-            for name, field in type(value).model_fields.items()
-            if NotIdentity not in field.metadata
-        }
-    if isinstance(value, Mapping):
-        return {str(key): _identity(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_identity(item) for item in value]
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
 def _explain(model: type[Spec], error: ValidationError) -> str:

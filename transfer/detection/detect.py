@@ -13,14 +13,12 @@ from superinfo.artifacts import CONVERSION, OVERLAY, RECORD, WEIGHTS, Conversion
 from superinfo.errors import UserError
 from superinfo.files import file_sha256
 from superinfo.runs import locked, peak_memory_mib, provenance, reset_peak_memory, run_id
-from superinfo.spec import identity_hash, load_recipe
+from superinfo.spec import identity, identity_hash, load_recipe
 from transfer.overlay import encoder_overlay
 from transfer.recipe import RECIPES, DetectRecipe
 
 LOGGERS = ("detectron2", "fvcore", "iopath")
 PICTURES = "pictures.png"
-NO_DEVIATION = {"data.root", "save_minutes", "pictures"}
-"""Fields that change no result."""
 
 
 def detect(recipe: DetectRecipe, weights: Path | None, seed: int, runs: Path, device: str = "auto") -> Path:
@@ -82,12 +80,12 @@ def deviations(recipe: DetectRecipe) -> list[str]:
     """Say what a recipe changes of the shipped one of its name; nothing for a recipe of the user's own."""
     if not (RECIPES / f"{recipe.name}.yaml").exists():
         return []
-    protocol = _flatten(load_recipe(DetectRecipe, recipe.name, RECIPES).model_dump(mode="json"))
-    changed = _flatten(recipe.model_dump(mode="json"))
+    protocol = _flatten(identity(load_recipe(DetectRecipe, recipe.name, RECIPES)))
+    changed = _flatten(identity(recipe))
     return [
         f"{field}: {changed.get(field)} instead of {protocol.get(field)}"
         for field in sorted(protocol.keys() | changed.keys())
-        if protocol.get(field) != changed.get(field) and field not in NO_DEVIATION
+        if protocol.get(field) != changed.get(field)
     ]
 
 
