@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from superinfo.datasets.images import ImageSet
 from superinfo.errors import UserError
@@ -57,18 +59,25 @@ def permutation(images: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(images)
 
 
-def load_batches(dataset: TwoViewImages, batches: Batches, workers: int, pin: bool) -> "DataLoader[Pixels]":
-    """Return the loader; it yields uint8 tensors `(B, 2, S, S, 3)`."""
+@contextmanager
+def load_batches(dataset: TwoViewImages, batches: Batches, workers: int, pin: bool) -> Iterator[Iterator[Tensor]]:
+    """Within the context, an iterator over uint8 tensors `(B, 2, S, S, 3)`; its workers end with the context."""
     cv2.setNumThreads(0)
-    return DataLoader(
+    loader = DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=_stack,
         pin_memory=pin,
-        persistent_workers=False,
         worker_init_fn=_start_worker,
     )
+    iterator = iter(loader)
+    try:
+        yield iterator
+    finally:
+        # Workers ignore the signal by which an exiting Python ends those that an error left over, and waits for them.
+        if isinstance(iterator, _MultiProcessingDataLoaderIter):
+            iterator._shutdown_workers()
 
 
 def to_views(batch: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:

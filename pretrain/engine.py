@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def _train(recipe: PretrainRecipe, seed: int, folder: Path, images: ImageSet, fa
     state.load(folder / STATE)
     batches = Batches(len(images), recipe.batch_size, recipe.epochs, seed, state.step)
     views = TwoViews(recipe.views, recipe.view_size, recipe.data.mean, recipe.data.std)
-    loader = load_batches(TwoViewImages(images, views, seed), batches, recipe.workers, fabric.device.type == "cuda")
+    dataset, pin = TwoViewImages(images, views, seed), fabric.device.type == "cuda"
     mean, std = (fabric.to_device(torch.tensor(values)) for values in (recipe.data.mean, recipe.data.std))
     noise = torch.Generator(fabric.device)
     finite = torch.tensor(True, device=fabric.device)
@@ -70,8 +70,12 @@ def _train(recipe: PretrainRecipe, seed: int, folder: Path, images: ImageSet, fa
     clock = _Clock(state.seconds)
     log = MetricsLog(folder / "metrics.jsonl", state.step)
     size = recipe.batch_size
-    with StopSignal() as stop, progress(recipe.name, total * size, "images", state.step * size) as advance:
-        for batch in clock.timed(loader):
+    with (
+        StopSignal() as stop,
+        load_batches(dataset, batches, recipe.workers, pin) as loaded,
+        progress(recipe.name, total * size, "images", state.step * size) as advance,
+    ):
+        for batch in clock.timed(loaded):
             lr = learning_rate(recipe.optimizer, state.step, batches.steps_per_epoch, recipe.epochs)
             for group in optimizer.param_groups:
                 group["lr"] = lr
@@ -146,11 +150,10 @@ class _Clock:
         self._start, self._save, self._log = now - before, now, now
         self._waited, self._steps = 0.0, 0
 
-    def timed(self, loader: Iterable[Tensor]) -> Iterator[Tensor]:
-        iterator = iter(loader)
+    def timed(self, batches: Iterator[Tensor]) -> Iterator[Tensor]:
         while True:
             start = time.monotonic()
-            batch = next(iterator, None)
+            batch = next(batches, None)
             if batch is None:
                 return
             self._waited += time.monotonic() - start

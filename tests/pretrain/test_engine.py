@@ -1,6 +1,7 @@
 """A pretraining run from outside: what it leaves, how it resumes, how it fails."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -124,6 +125,7 @@ def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"images/dog/7\.png: not a readable image") as caught:
             pretrain(recipe(data=data, workers=workers), seed=0, runs=tmp_path / "runs", device="cpu")
         assert "\n" not in str(caught.value)
+        assert not multiprocessing.active_children()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
