@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -18,26 +19,53 @@ from superinfo.views import Pixels, TwoViews, view_generator
 
 Position = tuple[int, int]
 """Epoch and index of an image."""
+Unreadable = dict[int, str]
+"""Images that cannot be read, by index, and why."""
 
 
-class TwoViewImages(Dataset[Pixels]):
-    """Both views of an image in an epoch, uint8 `(2, S, S, 3)`."""
+@dataclass
+class Batch:
+    """Both views of some images, uint8 `(b, 2, S, S, 3)`, and what could not be read on the way."""
+
+    views: Tensor
+    unreadable: Unreadable
+
+    def pin_memory(self) -> "Batch":
+        """Lay the views where a GPU fetches them without waiting; the loader calls it by this name."""
+        return Batch(self.views.pin_memory(), self.unreadable)
+
+
+class TwoViewImages(Dataset[tuple[Pixels, Unreadable]]):
+    """Both views of an image in an epoch, uint8 `(2, S, S, 3)`; an unreadable image gives its place to the next one."""
 
     def __init__(self, images: ImageSet, views: TwoViews, seed: int) -> None:
         self.images, self.views, self.seed = images, views, seed
 
-    def __getitem__(self, position: Position) -> Pixels:
+    def __getitem__(self, position: Position) -> tuple[Pixels, Unreadable]:
         epoch, index = position
-        (v1, _), (v2, _) = self.views.pixels(self.images[index], view_generator(self.seed, epoch, index))
-        return np.stack([v1, v2])
+        unreadable: Unreadable = {}
+        for candidate in (*range(index, len(self.images)), *range(index)):
+            try:
+                image = self.images[candidate]
+            except UserError as error:
+                unreadable[candidate] = str(error)
+            else:
+                (v1, _), (v2, _) = self.views.pixels(image, view_generator(self.seed, epoch, index))
+                return np.stack([v1, v2]), unreadable
+        raise UserError(f"none of the {len(self.images)} images can be read; the first: {unreadable[0]}")
 
 
 class Batches:
-    """The batches from `first_step` on: each epoch a permutation of the images, its incomplete batch left out."""
+    """The batches from `first_step` on: each epoch a permutation of the images, its incomplete batch left out.
 
-    def __init__(self, images: int, batch_size: int, epochs: int, seed: int, first_step: int) -> None:
+    Of each batch, process `rank` of `world` gets its share, consecutive rows.
+    """
+
+    def __init__(
+        self, images: int, batch_size: int, epochs: int, seed: int, first_step: int = 0, rank: int = 0, world: int = 1
+    ) -> None:
         self.images, self.batch_size, self.epochs, self.seed = images, batch_size, epochs, seed
-        self.first_step = first_step
+        self.first_step, self.rank, self.share = first_step, rank, batch_size // world
         self.steps_per_epoch = images // batch_size
         if not self.steps_per_epoch:
             raise UserError(f"batch_size {batch_size} is more than the {images} images; lower it")
@@ -50,8 +78,8 @@ class Batches:
             order = permutation(self.images, self.seed, epoch)
             first = max(0, self.first_step - epoch * self.steps_per_epoch)
             for i in range(first, self.steps_per_epoch):
-                chosen = order[i * self.batch_size : (i + 1) * self.batch_size]
-                yield [(epoch, int(index)) for index in chosen]
+                start = i * self.batch_size + self.rank * self.share
+                yield [(epoch, int(index)) for index in order[start : start + self.share]]
 
 
 def permutation(images: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -60,8 +88,8 @@ def permutation(images: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 
 @contextmanager
-def load_batches(dataset: TwoViewImages, batches: Batches, workers: int, pin: bool) -> Iterator[Iterator[Tensor]]:
-    """Within the context, an iterator over uint8 tensors `(B, 2, S, S, 3)`; its workers end with the context."""
+def load_batches(dataset: TwoViewImages, batches: Batches, workers: int, pin: bool) -> Iterator[Iterator[Batch]]:
+    """Within the context, an iterator over batches; its workers end with the context."""
     cv2.setNumThreads(0)
     loader = DataLoader(
         dataset,
@@ -81,13 +109,14 @@ def load_batches(dataset: TwoViewImages, batches: Batches, workers: int, pin: bo
 
 
 def to_views(batch: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn uint8 `(B, 2, S, S, 3)` into two batches of normalised views `(B, 3, S, S)`, on the batch's device."""
-    views = (batch.permute(1, 0, 4, 2, 3).float() / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
-    return views[0].contiguous(), views[1].contiguous()
+    """Turn uint8 `(b, 2, S, S, 3)` into two batches of normalised views `(b, 3, S, S)`, channels last in memory."""
+    v1, v2 = (batch.permute(1, 0, 4, 2, 3).float() / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    return v1, v2
 
 
-def _stack(samples: list[Pixels]) -> Tensor:
-    return torch.from_numpy(np.stack(samples))
+def _stack(samples: list[tuple[Pixels, Unreadable]]) -> Batch:
+    unreadable = {index: reason for _, found in samples for index, reason in found.items()}
+    return Batch(torch.from_numpy(np.stack([views for views, _ in samples])), unreadable)
 
 
 def _start_worker(worker: int) -> None:

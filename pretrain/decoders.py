@@ -7,27 +7,32 @@ from torch.nn import functional as F
 POOLED_SIZE = 16
 
 
-def pool_view(view: Tensor) -> Tensor:
-    """Return g(v): normalised views `(B, 3, S, S)` averaged down to `(B, 3, s, s)`, s = min(S, 16)."""
-    return F.adaptive_avg_pool2d(view, min(view.shape[-1], POOLED_SIZE))
+def pool_view(view: Tensor, size: int = POOLED_SIZE) -> Tensor:
+    """Return g(v): normalised views `(B, 3, S, S)` averaged down to `(B, 3, s, s)`, s = min(S, size)."""
+    return F.adaptive_avg_pool2d(view, min(view.shape[-1], size))
 
 
 class Decoder(nn.Module):
-    """Features `(B, D)` to the mean of q(g(v)|h), `(B, 3, s, s)`, with one learned scalar log-variance.
+    """Features `(B, D)` to an image `(B, 3, s, s)`: the mean of q(g(v)|h), with one learned scalar log-variance.
 
-    It works at 4, 8 and 16 px whatever the view's size, so that its cost does not grow with it.
+    It works at 4 px, then doubles up to `size`, a power of 2, whatever the view's size, so that its cost does not grow
+    with it.
     """
 
-    def __init__(self, feature_dim: int, channels: int) -> None:
+    def __init__(self, feature_dim: int, channels: int, size: int = POOLED_SIZE, *, with_variance: bool = True) -> None:
         super().__init__()
+        self.size = size
         self.seed = nn.Linear(feature_dim, channels * 4 * 4)
-        self.widen = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+        doublings = (size // 4).bit_length() - 1
+        self.widen = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(doublings))
         self.paint = nn.Conv2d(channels, 3, 3, padding=1)
-        self.log_variance = nn.Parameter(torch.zeros(()))
+        if with_variance:
+            self.log_variance = nn.Parameter(torch.zeros(()))
 
     def forward(self, features: Tensor, size: int) -> Tensor:
-        """Decode to `size` pixels a side."""
+        """Decode to `size` pixels a side, at most the decoder's own."""
         x = F.relu(self.seed(features).unflatten(1, (-1, 4, 4)))
         for convolution in self.widen:
             x = F.relu(convolution(F.interpolate(x, scale_factor=2.0, mode="nearest")))
-        return F.interpolate(self.paint(x), size=size, mode="bilinear") if size != POOLED_SIZE else self.paint(x)
+        painted: Tensor = self.paint(x)
+        return painted if size == self.size else F.adaptive_avg_pool2d(painted, size)

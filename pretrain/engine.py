@@ -1,145 +1,314 @@
 """The training loop: images in, checkpoint.pt out."""
 
-import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor, nn
 
-from pretrain.batches import Batches, TwoViewImages, load_batches, to_views
-from pretrain.model import Losses, Pretraining, build_model
-from pretrain.monitor import MetricsLog
-from pretrain.optimizer import build_optimizer, learning_rate
+from pretrain import distributed
+from pretrain.batches import Batch, Batches, TwoViewImages, Unreadable, load_batches, to_views
+from pretrain.gradients import Gradients
+from pretrain.methods import Embedded
+from pretrain.model import Losses, build_model
+from pretrain.monitor import MetricsLog, feature_statistics
+from pretrain.noise import Noise
+from pretrain.online_knn import OnlineKNN
+from pretrain.optimizer import build_optimizer
 from pretrain.recipe import PretrainRecipe, checkpoint_path
+from pretrain.schedule import Moment, learning_rate
+from pretrain.state import load_state, remove_states, save_state
 from superinfo.artifacts import (
     CHECKPOINT,
     MANIFEST,
     CheckpointInfo,
     Cost,
     Manifest,
+    load_checkpoint,
     save_checkpoint,
     tensors_sha256,
 )
 from superinfo.datasets.images import ImageSet, open_images
 from superinfo.device import pick_device
-from superinfo.encoders import ResNet, count_flops
-from superinfo.errors import Diverged, Interrupted, UserError
-from superinfo.files import write_atomically
+from superinfo.encoders import count_flops
+from superinfo.errors import Diverged, Interrupted, SuperInfoError, UserError
+from superinfo.files import write_text
 from superinfo.progress import progress, say
 from superinfo.runs import StopSignal, locked, peak_memory_mib, provenance, reset_peak_memory
 from superinfo.spec import identity_hash
 from superinfo.views import TwoViews
 
-STATE = "training.pt"
+INTERRUPTED = "interrupted"
+"""Lies in the folder of a run that a signal stopped: torchrun and Slurm swallow the exit code that says so."""
+WATCHED = 256
+"""Images of a batch whose features are looked at for collapse."""
+TOLD = 5
+"""Unreadable images that are named; more are only counted."""
 
 
-def pretrain(recipe: PretrainRecipe, seed: int, runs: Path, device: str = "auto") -> Path:
+def pretrain(recipe: PretrainRecipe, seed: int, runs: Path, device: str = "auto", devices: int = 1) -> Path:
     """Train an encoder and return its checkpoint's path; resume an unfinished run, leave a finished one alone.
 
+    Under torchrun or srun the processes are those that they start; otherwise this script is started `devices` times.
+    The first process alone says, writes and raises.
     Raises UserError on bad data, Diverged on a loss that is not finite, Interrupted (state saved) on SIGTERM.
     """
     path = checkpoint_path(recipe, seed, runs)
-    if path.exists():
+    if _finished(path, recipe):
         return path
-    fabric = Fabric(accelerator=pick_device(device).type, devices=1, precision=recipe.precision)
-    with locked(path.parent):
-        if not path.exists():
-            reset_peak_memory()
-            images = open_images(recipe.data, runs / "data")
-            _train(recipe, seed, path.parent, images, fabric)
+    fabric = _fabric(recipe, device, devices)
+    with ExitStack() as stack:
+        if distributed.is_main_process():
+            stack.enter_context(locked(path.parent))
+            if _finished(path, recipe):
+                return path
+        fabric.launch()
+        reset_peak_memory()
+        images = open_images(recipe.data, runs / "data")
+        failure = _Run(recipe, seed, path.parent, images, runs / "data", fabric).train()
+        if failure is not None and fabric.is_global_zero:
+            raise failure
     return path
 
 
-def _train(recipe: PretrainRecipe, seed: int, folder: Path, images: ImageSet, fabric: Fabric) -> None:
-    bare = build_model(recipe, seed).to(memory_format=torch.channels_last)
-    model, optimizer = fabric.setup(bare, build_optimizer(recipe.optimizer, bare))
-    state = _State(bare, optimizer.optimizer)
-    state.load(folder / STATE)
-    batches = Batches(len(images), recipe.batch_size, recipe.epochs, seed, state.step)
-    views = TwoViews(recipe.views, recipe.view_size, recipe.data.mean, recipe.data.std)
-    dataset, pin = TwoViewImages(images, views, seed), fabric.device.type == "cuda"
-    mean, std = (fabric.to_device(torch.tensor(values)) for values in (recipe.data.mean, recipe.data.std))
-    noise = torch.Generator(fabric.device)
-    finite = torch.tensor(True, device=fabric.device)
-    total = batches.steps_per_epoch * recipe.epochs
-    clock = _Clock(state.seconds)
-    log = MetricsLog(folder / "metrics.jsonl", state.step)
-    size = recipe.batch_size
-    with (
-        StopSignal() as stop,
-        load_batches(dataset, batches, recipe.workers, pin) as loaded,
-        progress(recipe.name, total * size, "images", state.step * size) as advance,
-    ):
-        for batch in clock.timed(loaded):
-            lr = learning_rate(recipe.optimizer, state.step, batches.steps_per_epoch, recipe.epochs)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            noise.manual_seed(_noise_seed(seed, state.step))
-            v1, v2 = to_views(fabric.to_device(batch), mean, std)
-            losses: Losses = model(v1, v2, noise)
-            optimizer.zero_grad()
-            fabric.backward(losses.total)
-            optimizer.step()
-            finite &= losses.total.detach().isfinite()
-
-            stopping = stop.received and state.step + 1 < total
-            saving = stopping or clock.since_save() > 60 * recipe.save_minutes
-            if saving or state.step % recipe.log_every == 0 or state.step + 1 == total:
-                if not finite:
-                    raise Diverged(_divergence(recipe, folder, state.step))
-                parts = {name: float(value) for name, value in losses.parts.items()}
-                epoch = (state.step + 1) / batches.steps_per_epoch
-                log.write({"step": state.step, "epoch": epoch, "lr": lr, **parts, **clock.rates(size)})
-            state.step += 1
-            advance(size, f"loss {log.last.get('loss', math.nan):.3f}")
-            if saving:
-                log.sync()
-                state.seconds = clock.total()
-                state.save(folder / STATE)
-                clock.saved()
-            if stopping:
-                raise Interrupted(f"{folder}: stopped after step {state.step}; the same command resumes")
-    log.close()
-    if not all(tensor.isfinite().all() for tensor in bare.encoder.state_dict().values()):
-        raise Diverged(_divergence(recipe, folder, state.step))
-    _publish(recipe, seed, folder, bare.encoder, log.last, clock.total())
+def _finished(path: Path, recipe: PretrainRecipe) -> bool:
+    if not path.exists():
+        return False
+    info, _ = load_checkpoint(path)
+    if info.recipe_hash != identity_hash(recipe):
+        raise UserError(f"{path}: checkpoint of another recipe, {info.name}; move it out of this run's folder")
+    return True
 
 
-@dataclass
-class _State:
-    """All that a killed run needs to go on as if nothing had happened."""
+def _fabric(recipe: PretrainRecipe, device: str, devices: int) -> Fabric:
+    kind = pick_device(device).type
+    launched = distributed.started_by_a_launcher()
+    here, machines = launched or (devices, 1)
+    world = here * machines
+    if kind == "cuda" and here > torch.cuda.device_count():
+        raise UserError(f"{here} processes on {torch.cuda.device_count()} GPUs: use one for each GPU at most")
+    if recipe.batch_size % world:
+        raise UserError(f"batch_size {recipe.batch_size} is not divisible by {world} processes; change either")
+    share = recipe.batch_size // world
+    if share < 2:
+        raise UserError(f"batch_size {recipe.batch_size} leaves {world} processes one image each; batch norm needs two")
+    if share % (recipe.chunk_size or share):
+        raise UserError(f"chunk_size {recipe.chunk_size} does not divide the {share} images of a process; change it")
+    if launched is None and not distributed.is_main_process():
+        distributed.die_with_parent()
+    # Buffers stay each process's own, as the queue is the same everywhere and statistics are the first one's.
+    strategy = DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True) if world > 1 else "auto"
+    return Fabric(accelerator=kind, devices=here, num_nodes=machines, strategy=strategy, precision=recipe.precision)
 
-    model: Pretraining
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-    seconds: float = 0.0
 
-    def save(self, path: Path) -> None:
-        payload = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "seconds": self.seconds,
-        }
-        write_atomically(path, lambda file: torch.save(payload, file))
+class _Run:
+    """A run from its first step, or from where a former process left it."""
 
-    def load(self, path: Path) -> None:
-        """Take up what `save` left, if anything."""
-        if not path.exists():
+    def __init__(
+        self, recipe: PretrainRecipe, seed: int, folder: Path, images: ImageSet, cache: Path, fabric: Fabric
+    ) -> None:
+        self.recipe, self.seed, self.folder, self.images, self.fabric = recipe, seed, folder, images, fabric
+        self.recipe_hash = identity_hash(recipe)
+        self.bare = build_model(recipe, seed)
+        if recipe.channels_last:
+            self.bare = self.bare.to(memory_format=torch.channels_last)
+        self.synchronised = recipe.sync_batch_norm and fabric.world_size > 1 and fabric.device.type == "cuda"
+        if self.synchronised:
+            self.bare = nn.SyncBatchNorm.convert_sync_batchnorm(self.bare)  # type: ignore[no-untyped-call]
+        if recipe.compile:
+            self.bare.encoder.stages = torch.compile(self.bare.encoder.stages)  # type: ignore[method-assign]
+        self.model, self.optimizer = fabric.setup(self.bare, build_optimizer(recipe.optimizer, self.bare))
+        self.step, seconds = 0, 0.0
+        self.unreadable: Unreadable = {}
+        if state := load_state(folder, self.recipe_hash, tell=fabric.is_global_zero):
+            self.bare.load_state_dict(state["model"])
+            self.optimizer.optimizer.load_state_dict(state["optimizer"])
+            fabric.strategy.precision.load_state_dict(state["precision"])
+            self.step, seconds, self.unreadable = state["step"], state["seconds"], state["unreadable"]
+            if fabric.is_global_zero:
+                say(f"{folder.name}: resumed at step {self.step:,}")
+        self.share = recipe.batch_size // fabric.world_size
+        self.batches = Batches(
+            len(images), recipe.batch_size, recipe.epochs, seed, self.step, fabric.global_rank, fabric.world_size
+        )
+        self.total = recipe.epochs * self.batches.steps_per_epoch
+        without_sync = partial(fabric.no_backward_sync, self.model) if fabric.world_size > 1 else None
+        self.gradients = Gradients(
+            self.model, self.bare, recipe.chunk_size or self.share, fabric.backward, without_sync
+        )
+        self.mean, self.std = (fabric.to_device(torch.tensor(v)) for v in (recipe.data.mean, recipe.data.std))
+        self.finite = torch.tensor(True, device=fabric.device)
+        self.agreement = distributed.Agreement()
+        knn = recipe.monitor.knn if fabric.is_global_zero else None
+        self.knn = None if knn is None else OnlineKNN(knn, recipe, images, cache)
+        self.clock = _Clock(seconds)
+
+    def train(self) -> SuperInfoError | None:
+        """Train to the end and publish the checkpoint; return what kept the run from it, the same in every process."""
+        recipe, fabric = self.recipe, self.fabric
+        views = TwoViews(recipe.views, recipe.view_size, recipe.data.mean, recipe.data.std)
+        dataset = TwoViewImages(self.images, views, self.seed)
+        with ExitStack() as stack:
+            stop = stack.enter_context(StopSignal())
+            loaded = stack.enter_context(
+                load_batches(dataset, self.batches, recipe.workers, pin=fabric.device.type == "cuda")
+            )
+            log, advance = None, _nobody_looks
+            if fabric.is_global_zero:
+                (self.folder / INTERRUPTED).unlink(missing_ok=True)
+                monitor = recipe.monitor
+                log = MetricsLog(self.folder, self.step, tensorboard=monitor.tensorboard, wandb=monitor.wandb)
+                stack.enter_context(log)
+                size = recipe.batch_size
+                advance = stack.enter_context(progress(recipe.name, self.total * size, "images", self.step * size))
+            for batch in self.clock.timed(loaded):
+                moment = Moment(self.step, self.batches.steps_per_epoch, recipe.epochs)
+                losses, embedded = self._learn(batch, moment)
+                last = self.step + 1 == self.total
+                stopping, saving, spoilt = self.agreement.any(
+                    stop.received and not last,
+                    self.clock.since_save() > 60 * recipe.save_minutes,
+                    len(self.unreadable) > recipe.max_unreadable * len(self.images),
+                )
+                knn_due = recipe.monitor.knn is not None and recipe.monitor.knn.due(moment.epoch, recipe.epochs)
+                if stopping or saving or spoilt or last or knn_due or self.step % recipe.log_every == 0:
+                    if spoilt:
+                        return self._too_many_unreadable()
+                    if any(self.agreement.any(not self.finite)):
+                        return self._divergence()
+                    self._log(log, losses, embedded, moment, knn_due)
+                self.step += 1
+                advance(recipe.batch_size, f"loss {log.last['loss']:.3f}" if log else "")
+                if stopping or saving:
+                    self._save(log)
+                if stopping:
+                    if log:
+                        write_text(self.folder / INTERRUPTED, f"stopped by a signal after step {self.step}\n")
+                    return Interrupted(f"{self.folder}: stopped after step {self.step}; the same command resumes")
+            metrics = log.last if log else {}
+        if not all(tensor.isfinite().all() for tensor in self.bare.encoder.state_dict().values()):
+            return self._divergence()
+        if fabric.is_global_zero:
+            self._publish(metrics)
+        fabric.barrier()
+        return None
+
+    def _learn(self, batch: Batch, moment: Moment) -> tuple[Losses, Embedded]:
+        """Do one step; return its losses, and the embedding of this process's images."""
+
+        def views(chunk: slice) -> tuple[Tensor, Tensor]:
+            pixels = self.fabric.to_device(batch.views[chunk])
+            v1, v2 = to_views(pixels, self.mean, self.std)
+            return (v1, v2) if self.recipe.channels_last else (v1.contiguous(), v2.contiguous())
+
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.recipe.optimizer, moment)
+        noise = Noise(self.seed, self.step, self.recipe.batch_size, self.fabric.device)
+        self.optimizer.zero_grad()
+        losses, embedded = self.gradients(views, self.share, noise, moment)
+        if self.recipe.optimizer.clip_norm is not None:
+            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.recipe.optimizer.clip_norm)
+        self.optimizer.step()
+        self.bare.after_step(embedded, moment)
+        self.finite &= losses.total.detach().isfinite()
+        self._note(batch.unreadable)
+        return losses, embedded
+
+    def _note(self, unreadable: Unreadable) -> None:
+        for index, reason in unreadable.items():
+            if index not in self.unreadable and len(self.unreadable) <= TOLD:
+                more = "skipped; more of them are only counted" if len(self.unreadable) == TOLD else "skipped"
+                say(f"{reason}; {more}")
+            self.unreadable[index] = reason
+
+    def _log(self, log: MetricsLog | None, losses: Losses, embedded: Embedded, moment: Moment, knn_due: bool) -> None:
+        metrics = distributed.mean(losses.parts)
+        if log is None:
             return
-        try:
-            payload = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception:  # torch raises whatever the broken bytes lead it into
-            raise UserError(f"{path}: broken training state; delete it to start this run anew") from None
-        self.model.load_state_dict(payload["model"])
-        self.optimizer.load_state_dict(payload["optimizer"])
-        self.step, self.seconds = payload["step"], payload["seconds"]
-        say(f"{path.parent.name}: resumed at step {self.step:,}")
+        metrics |= {"epoch": moment.epoch, "lr": learning_rate(self.recipe.optimizer, moment)}
+        watched = (embedded[name][:WATCHED] for name in ("mu1", "mu2"))
+        metrics |= {name: float(value) for name, value in feature_statistics(*watched).items()}
+        metrics |= self.clock.rates(self.recipe.batch_size) | {"unreadable": len(self.unreadable)}
+        if self.knn is not None and knn_due:
+            metrics["knn"] = self.knn.accuracy(self.bare.encoder)
+        log.write({"step": self.step, **metrics})
+
+    def _save(self, log: MetricsLog | None) -> None:
+        if log is not None:
+            log.sync()
+            state = {
+                "model": self.bare.state_dict(),
+                "optimizer": self.optimizer.optimizer.state_dict(),
+                "precision": self.fabric.strategy.precision.state_dict(),
+                "seconds": self.clock.total(),
+                "unreadable": self.unreadable,
+            }
+            save_state(self.folder, self.step, state, self.recipe_hash)
+        self.clock.saved()
+        self.fabric.barrier()
+
+    def _divergence(self) -> Diverged:
+        recipe = self.recipe
+        what = f"loss or weights are not finite at step {self.step} or shortly before"
+        remedy = f"lower optimizer.lr (now {recipe.optimizer.lr:g})"
+        if recipe.term.kind != "none":
+            remedy += " or the term's coefficients"
+        return Diverged(f"{recipe.name}: {what}; {remedy}; {self.folder / 'metrics.jsonl'} has the losses until then")
+
+    def _too_many_unreadable(self) -> UserError:
+        found = f"{len(self.unreadable)} of {len(self.images)} images cannot be read, more than max_unreadable"
+        named = next(iter(self.unreadable.values()), "another process names them")
+        return UserError(f"{self.recipe.name}: {found} ({self.recipe.max_unreadable:g} of them); for one, {named}")
+
+    def _publish(self, metrics: dict[str, float]) -> None:
+        """Write the manifest, then the checkpoint, whose existence says that the run is done."""
+        recipe, encoder = self.recipe, self.bare.encoder
+        state = {key: tensor.detach().cpu() for key, tensor in encoder.state_dict().items()}
+        Manifest(
+            run=self.folder.name,
+            recipe=recipe.model_dump(mode="json"),
+            recipe_hash=self.recipe_hash,
+            tensors_sha256=tensors_sha256(state),
+            metrics=metrics,
+            execution={
+                "processes": self.fabric.world_size,
+                "batch_norm": "synchronised" if self.synchronised else f"over {self.gradients.chunk_size} images",
+                "device": self.fabric.device.type,
+                "precision": recipe.precision,
+            },
+            cost=Cost(
+                wall_seconds=self.clock.total(),
+                peak_memory_mib=peak_memory_mib(),
+                parameters=sum(p.numel() for p in encoder.parameters()),
+                flops=count_flops(encoder, recipe.view_size),
+                flops_input=f"1x3x{recipe.view_size}x{recipe.view_size}",
+            ),
+            provenance=provenance(),
+        ).write(self.folder / MANIFEST)
+        info = CheckpointInfo(
+            encoder=recipe.encoder,
+            name=recipe.name,
+            method=recipe.method.kind,
+            term=recipe.term.kind,
+            dataset=recipe.data.title,
+            epochs=recipe.epochs,
+            seed=self.seed,
+            input_size=recipe.view_size,
+            mean=recipe.data.mean,
+            std=recipe.data.std,
+            recipe_hash=self.recipe_hash,
+        )
+        save_checkpoint(self.folder / CHECKPOINT, info, state)
+        remove_states(self.folder)
+
+
+def _nobody_looks(units: int, note: str) -> None:
+    """Stand in for progress in the processes that show none."""
 
 
 class _Clock:
@@ -150,7 +319,7 @@ class _Clock:
         self._start, self._save, self._log = now - before, now, now
         self._waited, self._steps = 0.0, 0
 
-    def timed(self, batches: Iterator[Tensor]) -> Iterator[Tensor]:
+    def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         while True:
             start = time.monotonic()
             batch = next(batches, None)
@@ -175,58 +344,3 @@ class _Clock:
 
     def saved(self) -> None:
         self._save = time.monotonic()
-
-
-def _noise_seed(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _divergence(recipe: PretrainRecipe, folder: Path, step: int) -> str:
-    what = f"loss or weights are not finite at step {step} or shortly before"
-    remedy = f"lower optimizer.lr (now {recipe.optimizer.lr:g})"
-    if recipe.term.kind != "none":
-        remedy += " or the term's coefficients"
-    return f"{recipe.name}: {what}; {remedy}; {folder / 'metrics.jsonl'} has the losses until then"
-
-
-def _publish(
-    recipe: PretrainRecipe,
-    seed: int,
-    folder: Path,
-    encoder: ResNet,
-    metrics: dict[str, float],
-    seconds: float,
-) -> None:
-    """Write the manifest, then the checkpoint, whose existence says that the run is done."""
-    state = {key: tensor.detach().cpu() for key, tensor in encoder.state_dict().items()}
-    recipe_hash = identity_hash(recipe)
-    Manifest(
-        run=folder.name,
-        recipe=recipe.model_dump(mode="json"),
-        recipe_hash=recipe_hash,
-        tensors_sha256=tensors_sha256(state),
-        metrics=metrics,
-        cost=Cost(
-            wall_seconds=seconds,
-            peak_memory_mib=peak_memory_mib(),
-            parameters=sum(p.numel() for p in encoder.parameters()),
-            flops=count_flops(encoder, recipe.view_size),
-            flops_input=f"1x3x{recipe.view_size}x{recipe.view_size}",
-        ),
-        provenance=provenance(),
-    ).write(folder / MANIFEST)
-    info = CheckpointInfo(
-        encoder=recipe.encoder,
-        name=recipe.name,
-        method=recipe.method.kind,
-        term=recipe.term.kind,
-        dataset=recipe.data.title,
-        epochs=recipe.epochs,
-        seed=seed,
-        input_size=recipe.view_size,
-        mean=recipe.data.mean,
-        std=recipe.data.std,
-        recipe_hash=recipe_hash,
-    )
-    save_checkpoint(folder / CHECKPOINT, info, state)
-    (folder / STATE).unlink(missing_ok=True)

@@ -21,6 +21,7 @@ app = typer.Typer(
 
 Runs = Annotated[Path, typer.Option(help="Folder that all runs lie in.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Devices = Annotated[int, typer.Option(help="Processes, each with a GPU of its own; torchrun and srun decide.", min=1)]
 Seed = Annotated[int, typer.Option(help="Seed of initialisation, order and noise.", min=0, max=2**32 - 1)]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Change a field of the recipe: a.b=value.")]
 
@@ -35,16 +36,20 @@ def pretrain(
     seed: Seed = 0,
     runs: Runs = Path("runs"),
     device: Device = "auto",
+    devices: Devices = 1,
     overrides: Overrides = None,
 ) -> None:
     """Train an encoder; prints the path of its checkpoint.pt."""
+    from pretrain.distributed import is_main_process
     from pretrain.recipe import RECIPES, PretrainRecipe
     from superinfo.spec import load_recipe
 
     resolved = load_recipe(PretrainRecipe, recipe, RECIPES, overrides or ())
     from pretrain.engine import pretrain as run
 
-    print(run(resolved, seed, runs, device))
+    checkpoint = run(resolved, seed, runs, device, devices)
+    if is_main_process():
+        print(checkpoint)
 
 
 @app.command()

@@ -49,7 +49,11 @@ class ResNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features of the last stage, averaged over space: `(B, feature_dim)`."""
-        return self.stages(images)["res5"].mean(dim=(2, 3))
+        return self.pooled(images)["res5"]
+
+    def pooled(self, images: Tensor) -> dict[str, Tensor]:
+        """Return each of the `stages` averaged over space, `(B, C)`."""
+        return {name: features.mean(dim=(2, 3)) for name, features in self.stages(images).items()}
 
     def stages(self, images: Tensor) -> dict[str, Tensor]:
         """Return the feature maps `res2` .. `res5`, each `(B, C, h, w)`, named as Detectron2 names them."""

@@ -22,3 +22,13 @@ def gaussian_nll(target: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """
     nll = 0.5 * ((target - mean).square() * (-log_variance).exp() + log_variance + math.log(2 * math.pi))
     return nll.flatten(start_dim=1).sum(dim=1)
+
+
+def gaussian_kl(mean: Tensor, log_variance: Tensor, other_mean: Tensor, other_log_variance: Tensor) -> Tensor:
+    """KL( N(mean, exp(log_variance)) || N(other_mean, exp(other_log_variance)) ), diagonal, per row.
+
+    All are `(B, D)`; returns `(B,)`, in nats, summed over D.
+    """
+    ratio = (log_variance - other_log_variance).exp()
+    distance = (mean - other_mean).square() * (-other_log_variance).exp()
+    return 0.5 * (ratio + distance - 1 + other_log_variance - log_variance).sum(dim=1)

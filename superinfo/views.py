@@ -200,3 +200,13 @@ def _jitter(view: cv2.typing.MatLike, factors: NDArray[np.float64], order: NDArr
 def _table(values: NDArray[np.floating]) -> Pixels:
     table: Pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     return table
+
+
+def centre_view(image: Pixels, size: int) -> Pixels:
+    """Return an image `(H, W, 3)` as evaluation sees it: its shorter side `size` pixels, then the central square."""
+    height, width = image.shape[:2]
+    scale = size / min(height, width)
+    w, h = max(size, round(width * scale)), max(size, round(height * scale))
+    resized = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    x, y = (w - size) // 2, (h - size) // 2
+    return np.asarray(resized[y : y + size, x : x + size], np.uint8)

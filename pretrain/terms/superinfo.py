@@ -1,13 +1,12 @@
 """The SuperInfo term: compress what h keeps of its own view, keep what predicts the other."""
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pretrain.decoders import Decoder, pool_view
-from pretrain.terms.term import Features, Term
+from pretrain.noise import RowsOfNoise
+from pretrain.terms.posterior import Posterior, sample
+from pretrain.terms.term import EncodedView, Features, Term
 from superinfo.information import gaussian_nll, kl_to_standard_normal
-
-LOG_VARIANCE_RANGE = (-8.0, 4.0)
 
 
 class SuperInfo(Term):
@@ -35,44 +34,26 @@ class SuperInfo(Term):
         learned_variance: bool = False,
         log_variance: float = -4.0,
         decoder_channels: int = 64,
+        warmup_epochs: float = 0.0,
     ) -> None:
         """Coefficients are (c1, c2) and (p1, p2). Raises ValueError if one is negative."""
-        super().__init__()
-        if min(*compression, *prediction) < 0:
-            raise ValueError(f"coefficients must not be negative, got {compression} and {prediction}")
-        self.compression, self.prediction = compression, prediction
-        self.log_variance = log_variance
-        self.to_log_variance = nn.Linear(feature_dim, feature_dim) if learned_variance else None
-        if self.to_log_variance is not None:
-            nn.init.zeros_(self.to_log_variance.weight)
-            nn.init.constant_(self.to_log_variance.bias, log_variance)
+        (c1, c2), (p1, p2) = compression, prediction
+        super().__init__({"kl1": c1, "kl2": c2, "nll1": p1, "nll2": p2}, warmup_epochs)
+        self.posterior = Posterior(feature_dim, log_variance, learned_variance)
         self.decoder = Decoder(feature_dim, decoder_channels)
 
-    def forward(self, mu1: Tensor, mu2: Tensor, v1: Tensor, v2: Tensor, noise: torch.Generator) -> Features:
-        """Return the samples that base and decoder read, and the weighted sum of KL and NLL (see `Term`)."""
-        log_variance1, log_variance2 = self._log_variance(mu1), self._log_variance(mu2)
-        h1, h2 = mu1, mu2
-        if any((*self.compression, *self.prediction)):
-            h1, h2 = _sample(mu1, log_variance1, noise), _sample(mu2, log_variance2, noise)
-        kl1 = kl_to_standard_normal(mu1, log_variance1).mean()
-        kl2 = kl_to_standard_normal(mu2, log_variance2).mean()
-        nll1, nll2 = self._nll(h1, v2), self._nll(h2, v1)
-        (c1, c2), (p1, p2) = self.compression, self.prediction
-        loss = c1 * kl1 + c2 * kl2 + p1 * nll1 + p2 * nll2
-        parts = {"kl1": kl1.detach(), "kl2": kl2.detach(), "nll1": nll1.detach(), "nll2": nll2.detach()}
-        return Features(h1, h2, loss, parts)
+    def forward(self, view1: EncodedView, view2: EncodedView, noise: RowsOfNoise) -> Features:
+        """Return the samples that base and decoder read, and each image's KL and NLL."""
+        h1, kl1 = self._compress(view1.mu, noise, "h1")
+        h2, kl2 = self._compress(view2.mu, noise, "h2")
+        nll1, nll2 = self._nll(h1, view2.images), self._nll(h2, view1.images)
+        return Features(h1, h2, {"kl1": kl1, "kl2": kl2, "nll1": nll1, "nll2": nll2})
 
-    def _log_variance(self, mu: Tensor) -> Tensor:
-        if self.to_log_variance is None:
-            return torch.full_like(mu, self.log_variance)
-        log_variance: Tensor = self.to_log_variance(mu)
-        return log_variance.clamp(*LOG_VARIANCE_RANGE)
+    def _compress(self, mu: Tensor, noise: RowsOfNoise, name: str) -> tuple[Tensor, Tensor]:
+        log_variance = self.posterior.log_variance(mu)
+        h = sample(mu, log_variance, noise.normal(name, mu)) if any(self.weights.values()) else mu
+        return h, kl_to_standard_normal(mu, log_variance)
 
     def _nll(self, h: Tensor, other_view: Tensor) -> Tensor:
-        target = pool_view(other_view)
-        return gaussian_nll(target, self.decoder(h, target.shape[-1]), self.decoder.log_variance).mean()
-
-
-def _sample(mu: Tensor, log_variance: Tensor, noise: torch.Generator) -> Tensor:
-    epsilon = torch.randn(mu.shape, generator=noise, device=mu.device, dtype=mu.dtype)
-    return mu + (0.5 * log_variance).exp() * epsilon
+        target = pool_view(other_view, self.decoder.size)
+        return gaussian_nll(target, self.decoder(h, target.shape[-1]), self.decoder.log_variance)

@@ -1,0 +1,94 @@
+"""What the processes of one run do together; in a single process each function is the identity."""
+
+import ctypes
+import os
+import signal
+import sys
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from superinfo.errors import UserError
+
+
+def world_size() -> int:
+    """Return the number of processes that train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Return the number of this process among them."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def is_main_process() -> bool:
+    """Whether this process is the first of its run, also before they have met."""
+    launcher = "SLURM_PROCID" if int(os.environ.get("SLURM_NTASKS", "1")) > 1 else "LOCAL_RANK"
+    return int(os.environ.get("RANK", os.environ.get(launcher, "0"))) == 0
+
+
+def started_by_a_launcher() -> tuple[int, int] | None:
+    """Return the processes per machine and the machines that torchrun or srun has started; None without them.
+
+    Raises UserError if they are not as many on every machine.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        here, every = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+    elif int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ:
+        every = int(os.environ["SLURM_NTASKS"])
+        here = every // int(os.environ.get("SLURM_NNODES", "1"))
+    else:
+        return None
+    if every % here:
+        raise UserError(f"{every} processes, {here} of them on this machine: start as many on every machine")
+    return here, every // here
+
+
+def gather(mine: Tensor) -> Tensor:
+    """Return the rows `(W b, ...)` of all processes, in their order; those of this process carry their gradient.
+
+    Each process computes the loss of the joint batch from them, hence its exact gradient with respect to its own rows:
+    nothing need be sent back. DistributedDataParallel divides the sum over processes by W, which the loss makes up for.
+    """
+    if world_size() == 1:
+        return mine
+    rows = [torch.empty_like(mine) for _ in range(world_size())]
+    dist.all_gather(rows, mine.detach().contiguous())
+    rows[rank()] = mine
+    return torch.cat(rows)
+
+
+def mean(values: dict[str, Tensor]) -> dict[str, float]:
+    """Return scalars averaged over the processes."""
+    if world_size() > 1:
+        stacked = torch.stack([value.float() for value in values.values()])
+        dist.all_reduce(stacked)
+        return dict(zip(values, (stacked / world_size()).tolist(), strict=True))
+    return {name: float(value) for name, value in values.items()}
+
+
+class Agreement:
+    """Whether any process says yes, asked of all at once by way of the CPU."""
+
+    def __init__(self) -> None:
+        self._group: dist.ProcessGroup | None = None
+        if world_size() > 1:
+            group = dist.new_group(backend="gloo")
+            assert isinstance(group, dist.ProcessGroup)
+            self._group = group
+
+    def any(self, *mine: bool) -> list[bool]:
+        """Return, for each question, whether any process answers yes."""
+        if self._group is None:
+            return list(mine)
+        votes = torch.tensor(mine, dtype=torch.int32)
+        dist.all_reduce(votes, dist.ReduceOp.MAX, self._group)
+        return [bool(vote) for vote in votes]
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process when the one that started it dies, where it can (Linux)."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

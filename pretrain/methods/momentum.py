@@ -1,0 +1,33 @@
+"""A target network: a copy that follows the trained one slowly."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from superinfo.encoders import ResNet
+
+
+class Target(nn.Module):
+    """Encoder and projector whose parameters are a moving average of the trained ones'; no gradient reaches them.
+
+    Batch norm normalises by the target's own batches, so that its statistics, copied at the start, are its own too.
+    """
+
+    def __init__(self, encoder: ResNet, projector: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.projector = copy.deepcopy(encoder), copy.deepcopy(projector)
+        self.requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Project images `(b, 3, S, S)` to `(b, d)`."""
+        projected: Tensor = self.projector(self.encoder(images))
+        return projected
+
+    @torch.no_grad()
+    def follow(self, encoder: ResNet, projector: nn.Module, momentum: float) -> None:
+        """Move each parameter to momentum x itself + (1 - momentum) x the trained one."""
+        trained: list[Tensor] = [*encoder.parameters(), *projector.parameters()]
+        mine: list[Tensor] = [*self.encoder.parameters(), *self.projector.parameters()]
+        torch._foreach_lerp_(mine, trained, 1 - momentum)

@@ -1,0 +1,67 @@
+"""The training state of an unfinished run: the last two are kept, and one that is broken gives way to the other."""
+
+import hashlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from superinfo.errors import UserError
+from superinfo.files import write_bytes
+from superinfo.progress import say
+
+PATTERN = "training-*.state"
+BROKEN = ".broken"
+KEPT = 2
+_DIGEST = hashlib.sha256().digest_size
+
+
+def save_state(folder: Path, step: int, state: Mapping[str, Any], recipe_hash: str) -> None:
+    """Write the state after `step` steps, atomically and with its hash before it, and remove all but the last two."""
+    buffer = io.BytesIO()
+    torch.save({**state, "step": step, "recipe_hash": recipe_hash}, buffer)
+    data = buffer.getvalue()
+    write_bytes(folder / f"training-{step:09d}.state", hashlib.sha256(data).digest() + data)
+    for old in sorted(folder.glob(PATTERN))[:-KEPT]:
+        old.unlink()
+
+
+def load_state(folder: Path, recipe_hash: str, tell: bool = True) -> dict[str, Any] | None:
+    """Return the newest whole state of a folder, None if there is none.
+
+    A broken one is put aside with a warning and the one before it taken. Raises UserError if all are broken, or if the
+    state is of another recipe.
+    """
+    paths = sorted(folder.glob(PATTERN), reverse=True)
+    for path in paths:
+        state = _read(path)
+        if state is None:
+            if tell:
+                path.rename(path.with_name(path.name + BROKEN))
+                say(f"{path}: broken training state, put aside as {path.name}{BROKEN}; taking the one before it")
+            continue
+        if state["recipe_hash"] != recipe_hash:
+            raise UserError(
+                f"{path}: state of another recipe ({state['recipe_hash'][:8]}, not {recipe_hash[:8]}); "
+                "move it out of this run's folder"
+            )
+        return state
+    if paths or any(folder.glob(PATTERN + BROKEN)):
+        raise UserError(f"{folder}: no whole training state left; delete {PATTERN}{BROKEN} to start this run anew")
+    return None
+
+
+def remove_states(folder: Path) -> None:
+    """Remove the states of a run that is done."""
+    for path in (*folder.glob(PATTERN), *folder.glob(PATTERN + BROKEN)):
+        path.unlink()
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    data = path.read_bytes()
+    if hashlib.sha256(data[_DIGEST:]).digest() != data[:_DIGEST]:
+        return None
+    state: dict[str, Any] = torch.load(io.BytesIO(data[_DIGEST:]), map_location="cpu", weights_only=True)
+    return state
