@@ -4,12 +4,15 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from pretrain import distributed
 from pretrain.batches import Batch, Batches, TwoViewImages, Unreadable, load_batches, to_views
@@ -70,9 +73,7 @@ def pretrain(recipe: PretrainRecipe, seed: int, runs: Path, device: str = "auto"
         fabric.launch()
         reset_peak_memory()
         images = open_images(recipe.data, runs / "data")
-        failure = _Run(recipe, seed, path.parent, images, runs / "data", fabric).train()
-        if failure is not None and fabric.is_global_zero:
-            raise failure
+        _Run(recipe, seed, path.parent, images, runs / "data", fabric).train()
     return path
 
 
@@ -101,9 +102,16 @@ def _fabric(recipe: PretrainRecipe, device: str, devices: int) -> Fabric:
         raise UserError(f"chunk_size {recipe.chunk_size} does not divide the {share} images of a process; change it")
     if launched is None and not distributed.is_main_process():
         distributed.die_with_parent()
-    # Buffers stay each process's own, as the queue is the same everywhere and statistics are the first one's.
-    strategy = DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True) if world > 1 else "auto"
+    strategy = _data_parallel() if world > 1 else "auto"
     return Fabric(accelerator=kind, devices=here, num_nodes=machines, strategy=strategy, precision=recipe.precision)
+
+
+def _data_parallel() -> DDPStrategy:
+    # No buffer is sent: a queue is the same in every process, and of the statistics the first process's are exported.
+    options: dict[str, Any] = {"gradient_as_bucket_view": True}
+    newer = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
+    options["forward_sync_buffers" if newer else "broadcast_buffers"] = False
+    return DDPStrategy(**options)
 
 
 class _Run:
@@ -148,8 +156,12 @@ class _Run:
         self.knn = None if knn is None else OnlineKNN(knn, recipe, images, cache)
         self.clock = _Clock(seconds)
 
-    def train(self) -> SuperInfoError | None:
-        """Train to the end and publish the checkpoint; return what kept the run from it, the same in every process."""
+    def train(self) -> None:
+        """Train to the end and publish the checkpoint.
+
+        What keeps a run from its end is agreed upon: the first process raises it, the others just return, as a
+        launcher kills the first one when another fails.
+        """
         recipe, fabric = self.recipe, self.fabric
         views = TwoViews(recipe.views, recipe.view_size, recipe.data.mean, recipe.data.std)
         dataset = TwoViewImages(self.images, views, self.seed)
@@ -178,9 +190,9 @@ class _Run:
                 knn_due = recipe.monitor.knn is not None and recipe.monitor.knn.due(moment.epoch, recipe.epochs)
                 if stopping or saving or spoilt or last or knn_due or self.step % recipe.log_every == 0:
                     if spoilt:
-                        return self._too_many_unreadable()
+                        return self._end(self._too_many_unreadable())
                     if any(self.agreement.any(not self.finite)):
-                        return self._divergence()
+                        return self._end(self._divergence())
                     self._log(log, losses, embedded, moment, knn_due)
                 self.step += 1
                 advance(recipe.batch_size, f"loss {log.last['loss']:.3f}" if log else "")
@@ -189,14 +201,19 @@ class _Run:
                 if stopping:
                     if log:
                         write_text(self.folder / INTERRUPTED, f"stopped by a signal after step {self.step}\n")
-                    return Interrupted(f"{self.folder}: stopped after step {self.step}; the same command resumes")
+                    told = f"{self.folder}: stopped after step {self.step}; the same command resumes"
+                    return self._end(Interrupted(told))
             metrics = log.last if log else {}
         if not all(tensor.isfinite().all() for tensor in self.bare.encoder.state_dict().values()):
-            return self._divergence()
+            return self._end(self._divergence())
         if fabric.is_global_zero:
             self._publish(metrics)
         fabric.barrier()
         return None
+
+    def _end(self, failure: SuperInfoError) -> None:
+        if self.fabric.is_global_zero:
+            raise failure
 
     def _learn(self, batch: Batch, moment: Moment) -> tuple[Losses, Embedded]:
         """Do one step; return its losses, and the embedding of this process's images."""

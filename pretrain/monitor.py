@@ -88,8 +88,8 @@ def _wandb_run(folder: Path, opened: ExitStack) -> Any:
     try:
         run = wandb.init(project="superinfo", id=folder.name, name=folder.name, dir=str(folder), resume="allow")
     except wandb.Error as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"W&B: {reason}; `wandb login`, set WANDB_MODE=offline, or switch it off") from None
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise UserError(f"W&B: {reason}; set WANDB_MODE=offline, or switch it off") from None
 
     def finish(kind: type[BaseException] | None, *_: object) -> None:
         run.finish(exit_code=int(kind is not None))

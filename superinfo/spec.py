@@ -1,17 +1,15 @@
 """Typed recipes: strict YAML in, a frozen model out, errors that name file and field."""
 
-import difflib
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from superinfo.errors import UserError
+from superinfo.recipes import read_recipe, suggest
 
 S = TypeVar("S", bound="Spec")
 
@@ -37,34 +35,11 @@ class NotIdentity:
 def load_recipe(model: type[S], source: str | Path, shipped: Path, overrides: Sequence[str] = ()) -> S:
     """Read a recipe by path, or by name from the folder `shipped`, apply `a.b=c` overrides, and validate.
 
-    Raises UserError on a missing file, bad YAML, an unknown field or a wrong type.
+    A name, or a path, may be that of a variant: see `superinfo.recipes`. Raises UserError on a missing file, bad YAML,
+    an unknown field or a wrong type.
     """
-    path = find_recipe(source, shipped)
-    data = _read_extended(path, ())
-    for override in overrides:
-        _apply(data, override)
-    return model.parse(data, path.name)
-
-
-def find_recipe(source: str | Path, shipped: Path) -> Path:
-    """Return the file that `source` names: a path to a YAML file, or the stem of one in `shipped`."""
-    if Path(source).suffix in {".yaml", ".yml"}:
-        if Path(source).is_file():
-            return Path(source)
-        raise UserError(f"{source}: no such recipe file; check the path, or name a shipped recipe")
-    path = shipped / f"{source}.yaml"
-    if path.is_file():
-        return path
-    names = sorted(p.stem for p in shipped.glob("*.yaml"))
-    raise UserError(f"{source}: no recipe of that name{_suggest(str(source), names)}; shipped: {', '.join(names)}")
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping: `1e-4` is a number, only true and false are booleans, a repeated key is an error."""
-    try:
-        return _mapping(path.read_text(encoding="utf-8"), str(path))
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file in UTF-8") from None
+    data, where = read_recipe(source, shipped, overrides)
+    return model.parse(data, where)
 
 
 def identity_hash(spec: Spec, inputs: Sequence[str] = ()) -> str:
@@ -88,81 +63,6 @@ def identity(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 
-def _read_extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    if path.resolve() in seen:
-        raise UserError(f"{path}: `extends` comes back to this file; break the circle")
-    data = read_yaml(path)
-    parent = data.pop("extends", None)
-    if parent is None:
-        return data
-    if not isinstance(parent, str):
-        raise UserError(f"{path}: `extends` must be the name of a recipe beside this file")
-    try:
-        base = find_recipe(path.parent / parent if parent.endswith((".yaml", ".yml")) else parent, path.parent)
-    except UserError as error:
-        raise UserError(f"{path}: `extends`: {error}") from None
-    return _merge(_read_extended(base, (*seen, path.resolve())), data)
-
-
-def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in change.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        # Another kind has other fields: it replaces the parent's instead of inheriting them.
-        same_kind = both and value.get("kind", merged[key].get("kind")) == merged[key].get("kind")
-        merged[key] = _merge(merged[key], value) if same_kind else value
-    return merged
-
-
-def _apply(data: dict[str, Any], override: str) -> None:
-    dotted, equals, text = override.partition("=")
-    if not equals or not all(keys := dotted.split(".")):
-        raise UserError(f"--set {override}: expected a.b=value")
-    node = data
-    for key in keys[:-1]:
-        node = node.setdefault(key, {})
-        if not isinstance(node, dict):
-            raise UserError(f"--set {override}: `{key}` is a value, not a group of fields")
-    node[keys[-1]] = _mapping(f"value: {text}", f"--set {override}")["value"]
-
-
-def _mapping(text: str, where: str) -> dict[str, Any]:
-    try:
-        data = yaml.load(text, Loader=_StrictLoader)
-    except (yaml.YAMLError, ValueError) as error:  # a tag such as !!int lets Python's own error through
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}:" if mark else ""
-        problem = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise UserError(f"{where}:{line} not valid YAML: {problem}") from None
-    if not isinstance(data, dict):
-        raise UserError(f"{where}: expected fields with values, found {type(data).__name__}")
-    return data
-
-
-class _StrictLoader(yaml.SafeLoader):
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for i, key in enumerate(keys):
-            if key in keys[:i]:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"`{key}` is given twice", problem_mark=node.value[i][0].start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-# YAML 1.1 reads 1e-4 as a string, and on, off, yes and no as booleans; this reads them as YAML 1.2 does.
-_StrictLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float", ":timestamp"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_StrictLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)$"),
-    list("-+.0123456789"),
-)
-
-
 def _explain(model: type[Spec], error: ValidationError) -> str:
     first = error.errors()[0]
     place, _ = _locate(model, first["loc"])
@@ -170,7 +70,7 @@ def _explain(model: type[Spec], error: ValidationError) -> str:
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
         names = _locate(model, first["loc"][:-1])[1]
-        return f"`{field}` is not a field{_suggest(place[-1], names)}; fields here: {', '.join(names)}{more}"
+        return f"`{field}` is not a field{suggest(place[-1], names)}; fields here: {', '.join(names)}{more}"
     if first["type"] == "missing":
         return f"`{field}` is missing; add it{more}"
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
@@ -200,8 +100,3 @@ def _specs(annotation: Any) -> list[type[Spec]]:
 
 def _tags(model: type[Spec]) -> list[str]:
     return [tag for field in model.model_fields.values() for tag in get_args(field.annotation) if isinstance(tag, str)]
-
-
-def _suggest(name: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    return f" (did you mean `{close[0]}`?)" if close else ""

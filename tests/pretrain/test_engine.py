@@ -2,24 +2,25 @@
 
 import json
 import multiprocessing
-import os
-import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
-from pretrain.engine import STATE, pretrain
+from pretrain.engine import pretrain
+from pretrain.model import build_model
 from pretrain.recipe import PretrainRecipe
+from pretrain.state import PATTERN
 from superinfo.artifacts import MANIFEST, Manifest, load_checkpoint, tensors_sha256
 from superinfo.encoders import load_encoder
 from superinfo.errors import Diverged, UserError
 
-RECIPE = {
+RECIPE: dict[str, Any] = {
     "name": "simclr+superinfo_tiny",
     "data": {"kind": "scenes", "count": 96, "size": 32},
     "view_size": 32,
@@ -30,6 +31,7 @@ RECIPE = {
     "epochs": 4,
     "batch_size": 32,
     "log_every": 1,
+    "monitor": {"tensorboard": False},
 }
 
 
@@ -47,7 +49,7 @@ def test_a_run_leaves_a_checkpoint_that_says_what_it_is(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (path.parent / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(12))
     assert {"loss", "base", "kl1", "kl2", "nll1", "nll2", "lr", "images_per_second"} <= lines[0].keys()
-    assert not (path.parent / STATE).exists()
+    assert not list(path.parent.glob(PATTERN))
 
 
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
@@ -76,31 +78,6 @@ def test_seeds_change_the_encoder(tmp_path: Path) -> None:
     assert tensors_sha256(load_checkpoint(paths[0])[1]) != tensors_sha256(load_checkpoint(paths[1])[1])
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_run_ends_where_an_undisturbed_one_does(tmp_path: Path, signal_number: int) -> None:
-    changes = {"save_minutes": 1e-4, "epochs": 12}
-    file = tmp_path / "tiny.yaml"
-    file.write_text(json.dumps(RECIPE | changes))
-    command = [sys.executable, "-m", "superinfo.cli", "pretrain", str(file), "--runs", str(tmp_path / "killed")]
-    command += ["--device", "cpu"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "killed").glob(f"*/{STATE}")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(process.pid, signal_number)
-    _, errors = process.communicate()
-    assert process.returncode == (-9 if signal_number == signal.SIGKILL else 75), errors
-    assert not list((tmp_path / "killed").glob("*/checkpoint.pt"))
-
-    resumed = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "resumed at step" in resumed.stderr
-    undisturbed = pretrain(recipe(**changes), seed=0, runs=tmp_path / "whole", device="cpu")
-    path = Path(resumed.stdout.splitlines()[-1])
-    assert tensors_sha256(load_checkpoint(path)[1]) == tensors_sha256(load_checkpoint(undisturbed)[1])
-    steps = [json.loads(line)["step"] for line in (path.parent / "metrics.jsonl").read_text().splitlines()]
-    assert steps == list(range(36))
-
-
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_no_checkpoint(tmp_path: Path) -> None:
     optimizer = {"kind": "sgd", "lr": 1e20}
     with pytest.raises(Diverged, match=r"are not finite at step \d+.*lower optimizer\.lr") as caught:
@@ -114,18 +91,130 @@ def test_a_batch_larger_than_the_set_is_refused(tmp_path: Path) -> None:
         pretrain(recipe(batch_size=128), seed=0, runs=tmp_path, device="cpu")
 
 
-def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
-    source = tmp_path / "images" / "dog"
-    source.mkdir(parents=True)
-    for i in range(40):
-        shutil.copy(_picture(tmp_path), source / f"{i}.png")
-    (source / "7.png").write_bytes(b"no picture")
+def test_an_unreadable_image_gives_its_place_to_another_and_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = _pictures(tmp_path / "images", 40, {7, 8})
+    data = {"kind": "folder", "name": "dogs", "root": str(tmp_path / "images")}
+    hashes = []
+    for workers in (0, 2):
+        runs = tmp_path / f"runs{workers}"
+        chosen = recipe(data=data, workers=workers, max_unreadable=0.05)
+        path = pretrain(chosen, seed=0, runs=runs, device="cpu")
+        hashes.append(tensors_sha256(load_checkpoint(path)[1]))
+        last = json.loads((path.parent / "metrics.jsonl").read_text().splitlines()[-1])
+        assert last["unreadable"] == 2
+        told = capsys.readouterr().err
+        assert all(told.count(f"{file}: not a readable image") == 1 for file in broken)
+    assert hashes[0] == hashes[1]
+
+
+def test_more_unreadable_images_than_stated_stop_the_run(tmp_path: Path) -> None:
+    _pictures(tmp_path / "images", 40, {7})
     data = {"kind": "folder", "name": "dogs", "root": str(tmp_path / "images")}
     for workers in (0, 1):
-        with pytest.raises(UserError, match=r"images/dog/7\.png: not a readable image") as caught:
-            pretrain(recipe(data=data, workers=workers), seed=0, runs=tmp_path / "runs", device="cpu")
+        with pytest.raises(UserError, match=r"1 of 40 images .* max_unreadable .*7\.png: not a readable") as caught:
+            pretrain(recipe(data=data, workers=workers, epochs=1), seed=0, runs=tmp_path / "runs", device="cpu")
         assert "\n" not in str(caught.value)
         assert not multiprocessing.active_children()
+
+
+def test_a_set_without_one_readable_image_is_refused(tmp_path: Path) -> None:
+    _pictures(tmp_path / "images", 40, set(range(40)))
+    data = {"kind": "folder", "name": "dogs", "root": str(tmp_path / "images")}
+    with pytest.raises(UserError, match=r"none of the 40 images can be read; the first: .*0\.png"):
+        pretrain(recipe(data=data, max_unreadable=1.0), seed=0, runs=tmp_path / "runs", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "devices", "told"),
+    [
+        ({"batch_size": 32}, 3, "batch_size 32 is not divisible by 3 processes"),
+        ({"batch_size": 2}, 2, "batch_size 2 leaves 2 processes one image each"),
+        ({"chunk_size": 12}, 1, "chunk_size 12 does not divide the 32 images of a process"),
+    ],
+)
+def test_a_batch_that_cannot_be_shared_out_is_refused(
+    tmp_path: Path, changes: dict[str, int], devices: int, told: str
+) -> None:
+    with pytest.raises(UserError, match=told):
+        pretrain(recipe(**changes), seed=0, runs=tmp_path, device="cpu", devices=devices)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"batch_size": 1}, "batch_size"),
+        ({"chunk_size": 1}, "chunk_size"),
+        ({"method": {"kind": "moco", "queue_length": 32}}, "queue_length must be at least 2 x batch_size, 64"),
+    ],
+)
+def test_a_batch_that_cannot_train_is_refused(changes: dict[str, object], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        recipe(**changes)
+
+
+def test_a_loss_that_is_not_finite_names_the_term_too(tmp_path: Path) -> None:
+    term = {"kind": "superinfo", "compression": [1e38, 1e38], "prediction": [0.0, 0.0]}
+    with pytest.raises(Diverged, match=r"lower optimizer\.lr .* or the term's coefficients"):
+        pretrain(recipe(term=term), seed=0, runs=tmp_path, device="cpu")
+
+
+def test_clipping_bounds_the_gradient(tmp_path: Path) -> None:
+    """SGD moves the weights by no more than rate x norm in a step."""
+    optimizer = {"kind": "sgd", "lr": 1.0, "momentum": 0.0, "clip_norm": 1e-3}
+    alone = {"optimizer": optimizer, "epochs": 1, "batch_size": 96, "term": {"kind": "none"}}
+    path = pretrain(recipe(**alone), seed=0, runs=tmp_path, device="cpu")
+    before, after = build_model(recipe(**alone), seed=0).encoder, load_encoder(path)[0]
+    squares = [(p - q).square().sum() for p, q in zip(before.parameters(), after.parameters(), strict=True)]
+    assert 1e-4 < torch.stack(squares).sum().sqrt().item() < 1.001e-3
+
+
+def test_what_changes_no_result_changes_no_tensor(tmp_path: Path) -> None:
+    plain = pretrain(recipe(), seed=0, runs=tmp_path / "a", device="cpu")
+    watched = {"queries": RECIPE["data"] | {"split": "val", "count": 40}, "every_epochs": 1, "k": 5}
+    other = recipe(monitor={"tensorboard": True, "knn": watched}, log_every=3)
+    path = pretrain(other, seed=0, runs=tmp_path / "b", device="cpu")
+    assert tensors_sha256(load_checkpoint(plain)[1]) == tensors_sha256(load_checkpoint(path)[1])
+    lines = [json.loads(line) for line in (path.parent / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines if "knn" in line] == [1, 2, 3, 4]
+    assert all(0 <= line["knn"] <= 1 for line in lines if "knn" in line)
+    assert list((path.parent / "tensorboard").iterdir())
+
+
+def test_knn_needs_labels_and_the_same_classes(tmp_path: Path) -> None:
+    _pictures(tmp_path / "images", 40, set())
+    unlabelled = {"kind": "folder", "name": "dogs", "root": str(tmp_path / "images" / "dog")}
+    other = {"queries": RECIPE["data"] | {"split": "val", "classes": ["disk"]}}
+    with pytest.raises(UserError, match=r"monitor\.knn\.queries: .* other classes"):
+        pretrain(recipe(monitor={"knn": other}), seed=0, runs=tmp_path, device="cpu")
+    with pytest.raises(UserError, match=r"dogs has no labels; leave monitor\.knn out"):
+        pretrain(recipe(data=unlabelled, monitor={"knn": {"queries": unlabelled}}), seed=0, runs=tmp_path, device="cpu")
+
+
+def test_two_processes_train_as_one_does_but_for_batch_norm(tmp_path: Path) -> None:
+    """The joint loss of the first step: the same images, noise and negatives; batch norm sees half of them."""
+    file = tmp_path / "tiny.yaml"
+    file.write_text(json.dumps(RECIPE | {"epochs": 1}))
+    command = [sys.executable, "-m", "superinfo.cli", "pretrain", str(file), "--device", "cpu", "--devices", "2"]
+    run = subprocess.run([*command, "--runs", str(tmp_path)], capture_output=True, text=True, check=False, timeout=200)
+    assert run.returncode == 0, run.stderr[-2000:]
+    path = Path(run.stdout.strip())
+    manifest = Manifest.read(path.parent / MANIFEST)
+    assert manifest.execution == {
+        "processes": 2,
+        "batch_norm": "over 16 images",
+        "device": "cpu",
+        "precision": "32-true",
+    }
+    chunked = pretrain(recipe(epochs=1, chunk_size=16), seed=0, runs=tmp_path / "one", device="cpu")
+    two, one = (
+        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for folder in (path.parent, chunked.parent)
+    )
+    for name in ("loss", "base", "kl1", "kl2", "nll1", "nll2"):
+        assert two[0][name] == pytest.approx(one[0][name], rel=1e-5), name
+        assert two[2][name] == pytest.approx(one[2][name], rel=1e-3), name
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -134,10 +223,13 @@ def test_cuda_without_a_gpu_is_refused(tmp_path: Path) -> None:
         pretrain(recipe(), seed=0, runs=tmp_path, device="cuda")
 
 
-def _picture(folder: Path) -> Path:
-    import cv2
-    import numpy as np
-
-    path = folder / "picture.png"
-    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8))
-    return path
+def _pictures(root: Path, count: int, broken: set[int]) -> list[Path]:
+    """Write pictures of one class; return those that are none."""
+    (root / "dog").mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    for i in range(count):
+        cv2.imwrite(str(root / "dog" / f"{i}.png"), draw.integers(0, 256, (40, 40, 3), np.uint8))
+    files = [root / "dog" / f"{i}.png" for i in broken]
+    for file in files:
+        file.write_bytes(b"no picture")
+    return files
