@@ -1,48 +1,34 @@
 """The training loop: images in, checkpoint.pt out."""
 
-import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
-from inspect import signature
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from pretrain import distributed
 from pretrain.batches import Batch, Batches, TwoViewImages, Unreadable, load_batches, to_views
+from pretrain.clock import Clock
 from pretrain.gradients import Gradients
+from pretrain.launch import build_fabric
 from pretrain.methods import Embedded
 from pretrain.model import Losses, build_model
 from pretrain.monitor import MetricsLog, feature_statistics
 from pretrain.noise import Noise
 from pretrain.online_knn import OnlineKNN
 from pretrain.optimizer import build_optimizer
+from pretrain.publish import publish
 from pretrain.recipe import PretrainRecipe, checkpoint_path
 from pretrain.schedule import Moment, learning_rate
-from pretrain.state import load_state, remove_states, save_state
-from superinfo.artifacts import (
-    CHECKPOINT,
-    MANIFEST,
-    CheckpointInfo,
-    Cost,
-    Manifest,
-    load_checkpoint,
-    save_checkpoint,
-    tensors_sha256,
-)
+from pretrain.state import load_state, save_state
+from superinfo.artifacts import load_checkpoint
 from superinfo.datasets.images import ImageSet, open_images
-from superinfo.device import pick_device
-from superinfo.encoders import count_flops
 from superinfo.errors import Diverged, Interrupted, SuperInfoError, UserError
 from superinfo.files import write_text
 from superinfo.progress import progress, say
-from superinfo.runs import StopSignal, locked, peak_memory_mib, provenance, reset_peak_memory
+from superinfo.runs import StopSignal, locked, reset_peak_memory
 from superinfo.spec import identity_hash
 from superinfo.views import TwoViews
 
@@ -64,7 +50,7 @@ def pretrain(recipe: PretrainRecipe, seed: int, runs: Path, device: str = "auto"
     path = checkpoint_path(recipe, seed, runs)
     if _finished(path, recipe):
         return path
-    fabric = _fabric(recipe, device, devices)
+    fabric = build_fabric(recipe, device, devices)
     with ExitStack() as stack:
         if distributed.is_main_process():
             stack.enter_context(locked(path.parent))
@@ -84,34 +70,6 @@ def _finished(path: Path, recipe: PretrainRecipe) -> bool:
     if info.recipe_hash != identity_hash(recipe):
         raise UserError(f"{path}: checkpoint of another recipe, {info.name}; move it out of this run's folder")
     return True
-
-
-def _fabric(recipe: PretrainRecipe, device: str, devices: int) -> Fabric:
-    kind = pick_device(device).type
-    launched = distributed.started_by_a_launcher()
-    here, machines = launched or (devices, 1)
-    world = here * machines
-    if kind == "cuda" and here > torch.cuda.device_count():
-        raise UserError(f"{here} processes on {torch.cuda.device_count()} GPUs: use one for each GPU at most")
-    if recipe.batch_size % world:
-        raise UserError(f"batch_size {recipe.batch_size} is not divisible by {world} processes; change either")
-    share = recipe.batch_size // world
-    if share < 2:
-        raise UserError(f"batch_size {recipe.batch_size} leaves {world} processes one image each; batch norm needs two")
-    if share % (recipe.chunk_size or share):
-        raise UserError(f"chunk_size {recipe.chunk_size} does not divide the {share} images of a process; change it")
-    if launched is None and not distributed.is_main_process():
-        distributed.die_with_parent()
-    strategy = _data_parallel() if world > 1 else "auto"
-    return Fabric(accelerator=kind, devices=here, num_nodes=machines, strategy=strategy, precision=recipe.precision)
-
-
-def _data_parallel() -> DDPStrategy:
-    # No buffer is sent: a queue is the same in every process, and of the statistics the first process's are exported.
-    options: dict[str, Any] = {"gradient_as_bucket_view": True}
-    newer = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
-    options["forward_sync_buffers" if newer else "broadcast_buffers"] = False
-    return DDPStrategy(**options)
 
 
 class _Run:
@@ -154,7 +112,7 @@ class _Run:
         self.agreement = distributed.Agreement()
         knn = recipe.monitor.knn if fabric.is_global_zero else None
         self.knn = None if knn is None else OnlineKNN(knn, recipe, images, cache)
-        self.clock = _Clock(seconds)
+        self.clock = Clock(seconds)
 
     def train(self) -> None:
         """Train to the end and publish the checkpoint.
@@ -207,7 +165,13 @@ class _Run:
         if not all(tensor.isfinite().all() for tensor in self.bare.encoder.state_dict().values()):
             return self._end(self._divergence())
         if fabric.is_global_zero:
-            self._publish(metrics)
+            execution: dict[str, str | int] = {
+                "processes": fabric.world_size,
+                "batch_norm": "synchronised" if self.synchronised else f"over {self.gradients.chunk_size} images",
+                "device": fabric.device.type,
+                "precision": recipe.precision,
+            }
+            publish(self.folder, recipe, self.seed, self.bare.encoder, metrics, execution, self.clock.total())
         fabric.barrier()
         return None
 
@@ -282,82 +246,6 @@ class _Run:
         named = next(iter(self.unreadable.values()), "another process names them")
         return UserError(f"{self.recipe.name}: {found} ({self.recipe.max_unreadable:g} of them); for one, {named}")
 
-    def _publish(self, metrics: dict[str, float]) -> None:
-        """Write the manifest, then the checkpoint, whose existence says that the run is done."""
-        recipe, encoder = self.recipe, self.bare.encoder
-        state = {key: tensor.detach().cpu() for key, tensor in encoder.state_dict().items()}
-        Manifest(
-            run=self.folder.name,
-            recipe=recipe.model_dump(mode="json"),
-            recipe_hash=self.recipe_hash,
-            tensors_sha256=tensors_sha256(state),
-            metrics=metrics,
-            execution={
-                "processes": self.fabric.world_size,
-                "batch_norm": "synchronised" if self.synchronised else f"over {self.gradients.chunk_size} images",
-                "device": self.fabric.device.type,
-                "precision": recipe.precision,
-            },
-            cost=Cost(
-                wall_seconds=self.clock.total(),
-                peak_memory_mib=peak_memory_mib(),
-                parameters=sum(p.numel() for p in encoder.parameters()),
-                flops=count_flops(encoder, recipe.view_size),
-                flops_input=f"1x3x{recipe.view_size}x{recipe.view_size}",
-            ),
-            provenance=provenance(),
-        ).write(self.folder / MANIFEST)
-        info = CheckpointInfo(
-            encoder=recipe.encoder,
-            name=recipe.name,
-            method=recipe.method.kind,
-            term=recipe.term.kind,
-            dataset=recipe.data.title,
-            epochs=recipe.epochs,
-            seed=self.seed,
-            input_size=recipe.view_size,
-            mean=recipe.data.mean,
-            std=recipe.data.std,
-            recipe_hash=self.recipe_hash,
-        )
-        save_checkpoint(self.folder / CHECKPOINT, info, state)
-        remove_states(self.folder)
-
 
 def _nobody_looks(units: int, note: str) -> None:
     """Stand in for progress in the processes that show none."""
-
-
-class _Clock:
-    """Time: of the run over all its resumes, since the last save and the last log, and spent waiting for data."""
-
-    def __init__(self, before: float) -> None:
-        now = time.monotonic()
-        self._start, self._save, self._log = now - before, now, now
-        self._waited, self._steps = 0.0, 0
-
-    def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        while True:
-            start = time.monotonic()
-            batch = next(batches, None)
-            if batch is None:
-                return
-            self._waited += time.monotonic() - start
-            self._steps += 1
-            yield batch
-
-    def rates(self, batch_size: int) -> dict[str, float]:
-        now = time.monotonic()
-        spent = max(now - self._log, 1e-9)
-        rates = {"images_per_second": self._steps * batch_size / spent, "data_wait": self._waited / spent}
-        self._log, self._waited, self._steps = now, 0.0, 0
-        return rates
-
-    def total(self) -> float:
-        return time.monotonic() - self._start
-
-    def since_save(self) -> float:
-        return time.monotonic() - self._save
-
-    def saved(self) -> None:
-        self._save = time.monotonic()

@@ -18,8 +18,6 @@ import yaml
 
 from superinfo.errors import UserError
 
-SUFFIXES = {".yaml", ".yml"}
-
 
 def read_recipe(source: str | Path, shipped: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
     """Return the fields of a recipe, named as for `load_recipe`, and what to call it in messages.
@@ -27,6 +25,8 @@ def read_recipe(source: str | Path, shipped: Path, overrides: Sequence[str] = ()
     Raises UserError if it is not found or its YAML is wrong.
     """
     found = _find(source, shipped)
+    if found is None:
+        raise UserError(_absent(source, shipped, recipe_names(shipped)))
     data = _resolve(found, ())
     data.pop("variants", None)
     for override in overrides:
@@ -74,9 +74,8 @@ class _Found:
         return f"{self.path.name}, variant {self.variant}" if self.variant else self.path.name
 
 
-def _find(source: str | Path, shipped: Path) -> _Found:
-    by_path = Path(source).suffix in SUFFIXES
-    path = Path(source) if by_path else shipped / f"{source}.yaml"
+def _find(source: str | Path, folder: Path) -> _Found | None:
+    path = Path(source) if _is_path(source) else folder / f"{source}.yaml"
     if path.is_file():
         return _Found(path)
     if parts := re.fullmatch(r"([^+]+)\+([^+_]+)(_[^+]*)?", path.stem):
@@ -84,26 +83,33 @@ def _find(source: str | Path, shipped: Path) -> _Found:
         base = path.with_name(f"{head}{tail}{path.suffix}")
         if base.is_file():
             return _Found(base, variant, path.stem)
-    if by_path:
-        raise UserError(f"{source}: no such recipe file; check the path, or name a shipped recipe")
-    names = recipe_names(shipped)
-    files = sorted(p.stem for p in shipped.glob("*.yaml"))
-    varied = [name for name in names if name not in files]
-    more = f"; and variants, as {varied[0]}" if varied else ""
-    raise UserError(f"{source}: no recipe of that name{suggest(str(source), names)}; shipped: {', '.join(files)}{more}")
+    return None
+
+
+def _is_path(source: str | Path) -> bool:
+    return Path(source).suffix in {".yaml", ".yml"}
+
+
+def _absent(source: str | Path, folder: Path, names: Sequence[str] = ()) -> str:
+    if _is_path(source):
+        return f"{source}: no such recipe file; check the path, or name a shipped recipe"
+    files = sorted(path.stem for path in folder.glob("*.yaml"))
+    variants = [name for name in names if name not in files]
+    more = f"; and variants, as {variants[0]}" if variants else ""
+    close = suggest(str(source), [*files, *variants])
+    return f"{source}: no recipe of that name{close}; shipped: {', '.join(files)}{more}"
 
 
 def _resolve(found: _Found, seen: tuple[Path, ...]) -> dict[str, Any]:
     """Return all fields of a recipe, `variants` still among them."""
     data = _read_extended(found.path, seen)
-    variants = _variants(data, found.path)
     if found.variant is None:
         return data
-    if not variants:
-        raise UserError(f"{found.path}: has no variants, hence no `{found.variant}`; name the recipe without it")
+    variants = data.get("variants", {})
     if found.variant not in variants:
-        known = f"{suggest(found.variant, list(variants))}; it has: {', '.join(variants)}"
-        raise UserError(f"{found.path}: no variant `{found.variant}`{known}")
+        has = f"its variants: {', '.join(variants)}" if variants else "it has no variants"
+        close = suggest(found.variant, list(variants))
+        raise UserError(f"{found.name}: no variant `{found.variant}` in {found.path}{close}; {has}")
     return _merge(data, variants[found.variant]) | {"name": found.name}
 
 
@@ -111,34 +117,33 @@ def _read_extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in seen:
         raise UserError(f"{path}: `extends` comes back to this file; break the circle")
     data = read_yaml(path)
-    _variants(data, path)
+    _check_variants(data.get("variants", {}), path)
     parent = data.pop("extends", None)
     if parent is None:
         return data
     if not isinstance(parent, str):
         raise UserError(f"{path}: `extends` must be the name of a recipe beside this file")
-    try:
-        base = _find(path.parent / parent if Path(parent).suffix in SUFFIXES else parent, path.parent)
-    except UserError as error:
-        raise UserError(f"{path}: `extends`: {error}") from None
+    base = _find(path.parent / parent if _is_path(parent) else parent, path.parent)
+    if base is None:
+        raise UserError(f"{path}: `extends`: {_absent(parent, path.parent)}")
     return _merge(_resolve(base, (*seen, path.resolve())), data)
 
 
-def _variants(data: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
-    variants = data.get("variants", {})
+def _check_variants(variants: Any, path: Path) -> None:
     if not isinstance(variants, dict):
         raise UserError(f"{path}: `variants` must be a mapping from names to the fields that they change")
     for name, fields in variants.items():
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9.-]+", name):
-            raise UserError(f"{path}: `variants`: a name is letters, digits, dots and hyphens, not `{name}`")
+            raise UserError(f"{path}: `variants`: a name is letters, digits, dots and hyphens, not {name!r}")
         if not isinstance(fields, dict):
-            raise UserError(f"{path}: `variants.{name}` must be the fields that it changes, found {fields!r:.80}")
-    return variants
+            raise UserError(f"{path}: `variants.{name}` must be the fields that it changes, got {str(fields)[:80]!r}")
+        if fixed := {"name", "extends", "variants"} & fields.keys():
+            raise UserError(f"{path}: `variants.{name}` cannot change `{min(fixed)}`; write a recipe of its own")
 
 
 def _variants_or_none(path: Path) -> list[str]:
     try:
-        return list(_variants(_read_extended(path, ()), path))
+        return list(_read_extended(path, ()).get("variants", {}))
     except UserError:
         return []
 

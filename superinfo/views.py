@@ -1,16 +1,18 @@
 """One image to two augmented views, with the parameters drawn for each (SimCLR, arXiv 2002.05709, appendix A).
 
-Everything works on uint8 pixels with OpenCV; only the last step makes floats, so that a data loader can ship bytes.
+Everything works on uint8 pixels; only the last step makes floats, so that a data loader can ship bytes. OpenCV does
+it all except shrinking with antialiasing, for which it has no filter and torch has a fast one.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from superinfo.errors import UserError
 from superinfo.spec import Spec
@@ -50,11 +52,26 @@ def _at_most_one(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
+def _one_for_each_view(value: Any) -> Any:
+    return (value, value) if isinstance(value, (int, float)) else value
+
+
+def _probable(chances: tuple[float, float]) -> tuple[float, float]:
+    if not all(0 <= chance <= 1 for chance in chances):
+        raise ValueError("must be a probability, or one for each of the two views")
+    return chances
+
+
 Range = Annotated[tuple[float, float], AfterValidator(_in_order)]
+Chances = Annotated[tuple[float, float], BeforeValidator(_one_for_each_view), AfterValidator(_probable)]
+"""Probabilities in the first and in the second view; a single number stands for both."""
 
 
 class ViewSpec(Spec):
-    """The distribution of views. Defaults are SimCLR's at jitter strength 1."""
+    """The distribution of views. Defaults are SimCLR's at jitter strength 1.
+
+    BYOL's (arXiv 2006.07733, appendix B) have `blur: [1.0, 0.1]` and `solarize: [0.0, 0.2]`.
+    """
 
     crop_scale: Annotated[Range, AfterValidator(_at_most_one)] = (0.08, 1.0)
     """Range of the crop's share of the image's area."""
@@ -67,14 +84,15 @@ class ViewSpec(Spec):
     saturation: float = Field(default=0.8, ge=0)
     hue: float = Field(default=0.2, ge=0, le=0.5)
     grayscale: float = Field(default=0.2, ge=0, le=1)
-    blur: float = Field(default=0.5, ge=0, le=1)
+    blur: Chances = (0.5, 0.5)
     blur_sigma: Range = (0.1, 2.0)
-    solarize: float = Field(default=0.0, ge=0, le=1)
+    """Width of the Gaussian in pixels; its kernel is a tenth of the view wide, as SimCLR's, and 3 pixels at least."""
+    solarize: Chances = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class Views:
-    """Two views of one image: normalised floats `(3, S, S)`, and per view its parameters, see PARAMETERS."""
+    """Two views of one image: normalised floats `(3, S, S)`, channels last in memory; parameters as in PARAMETERS."""
 
     v1: Floats
     v2: Floats
@@ -85,7 +103,7 @@ class Views:
 class TwoViews:
     """Draws two views of an image.
 
-    `image` is an RGB uint8 array `(H, W, 3)` or the bytes of a JPEG or PNG. The generator decides everything:
+    `image` is an RGB uint8 array `(H, W, 3)` or the bytes of an image file. The generator decides everything:
     `view_generator(seed, epoch, index)` makes a view independent of worker count, order and resume.
     """
 
@@ -93,10 +111,10 @@ class TwoViews:
         self, spec: ViewSpec, size: int, mean: tuple[float, float, float], std: tuple[float, float, float]
     ) -> None:
         self.spec, self.size = spec, size
-        self.mean, self.std = np.array(mean, np.float32), np.array(std, np.float32)
+        self._normalising = np.column_stack([np.diag(1 / (255 * np.array(std))), -np.array(mean) / std])
 
     def __call__(self, image: Pixels | bytes, generator: np.random.Generator) -> Views:
-        """Return both views, normalised by mean and std. Raises UserError if the bytes are no image."""
+        """Return both views, normalised by mean and std. Raises UserError if the bytes are no whole image."""
         (v1, p1), (v2, p2) = self.pixels(image, generator)
         return Views(self._normalise(v1), self._normalise(v2), p1, p2)
 
@@ -106,11 +124,12 @@ class TwoViews:
         """Return both views as RGB uint8 `(S, S, 3)`, each with its parameters."""
         if isinstance(image, bytes):
             image = decode(image)
-        return draw_view(image, self.spec, self.size, generator), draw_view(image, self.spec, self.size, generator)
+        first = draw_view(image, self.spec, 0, self.size, generator)
+        return first, draw_view(image, self.spec, 1, self.size, generator)
 
     def _normalise(self, view: Pixels) -> Floats:
-        scaled = (view.astype(np.float32) / 255 - self.mean) / self.std
-        return np.ascontiguousarray(scaled.transpose(2, 0, 1), dtype=np.float32)
+        # The pixels stay where they are: moving the channels to the front costs as much as all the rest of a view.
+        return np.asarray(cv2.transform(view.astype(np.float32), self._normalising), np.float32).transpose(2, 0, 1)
 
 
 def view_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
@@ -120,21 +139,41 @@ def view_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
 
 
 def decode(data: bytes) -> Pixels:
-    """Decode an image file's bytes to RGB uint8 `(H, W, 3)`. Raises UserError if they are none."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    """Decode an image file's bytes to RGB uint8 `(H, W, 3)`, upright as its EXIF orientation says.
+
+    Grey and CMYK become RGB, 16 bits the upper 8. An alpha channel is dropped (from PNG and WebP; TIFFs are composed
+    on black). Raises UserError if the bytes are no image, or only a part of one.
+    """
+    if _is_cut_short(data):
+        raise UserError("not a readable image, cut short; fetch it again or remove it")
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
     if image is None:
         raise UserError("not a readable image; remove or replace it")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    return np.asarray(image, np.uint8)
 
 
-def draw_view(image: Pixels, spec: ViewSpec, size: int, generator: np.random.Generator) -> tuple[Pixels, Floats]:
-    """Draw one view `(size, size, 3)` and its parameters."""
+def _is_cut_short(data: bytes) -> bool:
+    """Tell whether a JPEG's scan has no end, be it cut off or filled up with zeros.
+
+    Decoders disagree about the former (older OpenCV paints the rest grey) and let the latter pass.
+    """
+    if not data.startswith(b"\xff\xd8"):
+        return False
+    scan = 2  # Segment by segment, as a thumbnail in one of them has an end of its own.
+    while data[scan : scan + 1] == b"\xff" and data[scan + 1 : scan + 2] != b"\xda":
+        scan += 2 + int.from_bytes(data[scan + 2 : scan + 4], "big")
+    return data.rfind(b"\xff\xd9", scan) < 0
+
+
+def draw_view(
+    image: Pixels, spec: ViewSpec, which: Literal[0, 1], size: int, generator: np.random.Generator
+) -> tuple[Pixels, Floats]:
+    """Draw the first (0) or second (1) view of an image: its pixels `(size, size, 3)` and its parameters."""
     parameters = np.array([0, 0, 1, 1, 0, 1, 1, 1, 0, 0, 0, 0], np.float32)
     height, width = image.shape[:2]
     x, y, w, h = _draw_crop(height, width, spec, generator)
     parameters[:4] = x / width, y / height, w / width, h / height
-    interpolation = cv2.INTER_AREA if w > size and h > size else cv2.INTER_LINEAR
-    view = cv2.resize(image[y : y + h, x : x + w], (size, size), interpolation=interpolation)
+    view: cv2.typing.MatLike = _resize(image[y : y + h, x : x + w], size, size)
     # All numbers are drawn whether used or not, so that one probability does not shift the others' stream.
     chance = generator.random(5)
     factors = generator.uniform(-1, 1, 4) * (spec.brightness, spec.contrast, spec.saturation, spec.hue)
@@ -147,14 +186,13 @@ def draw_view(image: Pixels, spec: ViewSpec, size: int, generator: np.random.Gen
         view = _jitter(view, factors, order)
         parameters[5:9] = factors
     if chance[2] < spec.grayscale:
-        view = cv2.cvtColor(cv2.cvtColor(view, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        view = cv2.transform(view, _GREY)
         parameters[9] = 1
-    if chance[3] < spec.blur:
-        kernel = max(3, int(0.1 * size) | 1)
-        view = cv2.GaussianBlur(view, (kernel, kernel), sigma)
+    if chance[3] < spec.blur[which]:
+        view = _blur(view, sigma)
         parameters[10] = sigma
-    if chance[4] < spec.solarize:
-        view = np.where(view < 128, view, 255 - view)
+    if chance[4] < spec.solarize[which]:
+        view = np.minimum(view, ~view)  # v < 128 exactly where v <= 255 - v
         parameters[11] = 1
     return np.asarray(view, np.uint8), parameters
 
@@ -163,43 +201,63 @@ def _draw_crop(height: int, width: int, spec: ViewSpec, generator: np.random.Gen
     """Random area and aspect ratio, ten tries, else the largest centred crop (Inception's; torchvision's defaults)."""
     areas = generator.uniform(*spec.crop_scale, 10) * height * width
     ratios = np.exp(generator.uniform(math.log(spec.crop_ratio[0]), math.log(spec.crop_ratio[1]), 10))
-    widths, heights = np.rint(np.sqrt(areas * ratios)), np.rint(np.sqrt(areas / ratios))
-    place = generator.random(2)
-    fits = np.flatnonzero((widths >= 1) & (heights >= 1) & (widths <= width) & (heights <= height))
-    if fits.size:
-        w, h = int(widths[fits[0]]), int(heights[fits[0]])
-        return int(place[0] * (width - w + 1)), int(place[1] * (height - h + 1)), w, h
+    across, down = generator.random(2)
+    for area, ratio in zip(areas.tolist(), ratios.tolist(), strict=True):
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 1 <= w <= width and 1 <= h <= height:
+            return int(across * (width - w + 1)), int(down * (height - h + 1)), w, h
     ratio = min(max(width / height, spec.crop_ratio[0]), spec.crop_ratio[1])
     w, h = min(width, round(height * ratio)), min(height, round(width / ratio))
     return (width - w) // 2, (height - h) // 2, w, h
 
 
-_LEVELS = np.arange(256, dtype=np.float32)
+def _resize(image: Pixels, width: int, height: int) -> Pixels:
+    """Resize bilinearly with antialiasing: Pillow's filter, which torchvision's crops use.
+
+    OpenCV's own ways of shrinking differ: INTER_AREA leaves more fine detail, INTER_LINEAR aliases.
+    """
+    if width >= image.shape[1] and height >= image.shape[0]:  # where nothing shrinks, bilinear is bilinear
+        return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    # This order of axes is channels last in memory, for which torch has its fast kernel. It wants a writable array.
+    planes = torch.from_numpy(image.copy())[None].permute(0, 3, 1, 2)
+    resized = torch.nn.functional.interpolate(planes, (height, width), mode="bilinear", antialias=True)
+    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
 
 
-def _jitter(view: cv2.typing.MatLike, factors: NDArray[np.float64], order: NDArray[np.int64]) -> Pixels:
+# Matrices of colour `(3, 4)`: what each channel gets of red, green, blue and 1. cv2.transform rounds and clips.
+_SAME = np.eye(3, 4)
+_GREY = np.array([[0.299, 0.587, 0.114, 0]] * 3)
+_LIGHT = np.array([[0, 0, 0, 1.0]] * 3)
+
+
+def _jitter(view: cv2.typing.MatLike, factors: NDArray[np.float64], order: NDArray[np.int64]) -> cv2.typing.MatLike:
     """Change brightness, contrast, saturation and hue in the drawn order, as torchvision's ColorJitter does."""
     brightness, contrast, saturation, hue = factors
-    out: cv2.typing.MatLike = view
     for operation in order:
         if operation == 0:
-            out = cv2.LUT(out, _table(_LEVELS * brightness))
+            view = cv2.transform(view, brightness * _SAME)
         elif operation == 1:
-            mean = round(cv2.mean(cv2.cvtColor(out, cv2.COLOR_RGB2GRAY))[0])
-            out = cv2.LUT(out, _table(_LEVELS * contrast + mean * (1 - contrast)))
+            mean = round(_GREY[0] @ cv2.mean(view))
+            view = cv2.transform(view, contrast * _SAME + (1 - contrast) * mean * _LIGHT)
         elif operation == 2:
-            gray = cv2.cvtColor(cv2.cvtColor(out, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-            out = cv2.addWeighted(out, saturation, gray, 1 - saturation, 0)
+            view = cv2.transform(view, saturation * _SAME + (1 - saturation) * _GREY)
         elif hue:
-            hsv = cv2.cvtColor(out, cv2.COLOR_RGB2HSV_FULL)
-            hsv[..., 0] += np.uint8(round(hue * 256) % 256)
-            out = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
-    return np.asarray(out, np.uint8)
+            view = _turn_hue(view, hue)
+    return view
 
 
-def _table(values: NDArray[np.floating]) -> Pixels:
-    table: Pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    return table
+def _turn_hue(view: cv2.typing.MatLike, turns: float) -> cv2.typing.MatLike:
+    hsv = cv2.cvtColor(view, cv2.COLOR_RGB2HSV_FULL)
+    # Row by row, as adding to every third byte alone is three times slower; uint8 wraps as hue does.
+    hsv.reshape(len(hsv), -1)[:] += np.tile(np.array([round(turns * 256) % 256, 0, 0], np.uint8), hsv.shape[1])
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
+
+
+def _blur(view: cv2.typing.MatLike, sigma: float) -> cv2.typing.MatLike:
+    """Blur by a Gaussian; beyond 4 sigma, where 1 part in 15,000 of it lies, it is cut off even in a wider kernel."""
+    radius = min(max(1, len(view) // 20), math.ceil(4 * sigma))
+    kernel = cv2.getGaussianKernel(2 * radius + 1, sigma, cv2.CV_32F)
+    return cv2.sepFilter2D(view, -1, kernel, kernel)
 
 
 def centre_view(image: Pixels, size: int) -> Pixels:
@@ -207,6 +265,5 @@ def centre_view(image: Pixels, size: int) -> Pixels:
     height, width = image.shape[:2]
     scale = size / min(height, width)
     w, h = max(size, round(width * scale)), max(size, round(height * scale))
-    resized = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     x, y = (w - size) // 2, (h - size) // 2
-    return np.asarray(resized[y : y + size, x : x + size], np.uint8)
+    return _resize(image, w, h)[y : y + size, x : x + size]

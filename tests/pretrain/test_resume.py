@@ -161,7 +161,7 @@ def _stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         raise RuntimeError("power cut")
 
     with monkeypatch.context() as patched:
-        patched.setattr("pretrain.engine._Run._publish", fail)
+        patched.setattr("pretrain.engine.publish", fail)
         with pytest.raises(RuntimeError, match="power cut"):
             pretrain(recipe(), seed=0, runs=tmp_path / "stopped", device="cpu")
     folder = checkpoint_path(recipe(), 0, tmp_path / "stopped").parent

@@ -1,12 +1,14 @@
-"""SimCLR's loss against its formula, written as loops, and against lightly's gradients."""
+"""SimCLR's loss against its formula, written as loops, and against lightly's."""
 
 import math
 
 import pytest
 import torch
+from lightly.loss import NTXentLoss
 from torch import Tensor
 
-from pretrain.methods.simclr import SimCLR
+from pretrain.methods import SimCLR
+from pretrain.noise import Noise
 
 
 def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
@@ -24,28 +26,53 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     return torch.stack(losses).mean()
 
 
-@pytest.mark.parametrize("temperature", [0.1, 0.5])
-def test_loss_equals_the_formula(temperature: float) -> None:
+def simclr(temperature: float = 0.5, *, projector_norm: bool = True) -> SimCLR:
     torch.manual_seed(0)
-    method = SimCLR(feature_dim=6, hidden_dim=8, output_dim=4, temperature=temperature).double()
-    h1, h2 = torch.randn(2, 5, 6, dtype=torch.float64, requires_grad=True)
-    loss = method(h1, h2)
-    expected = nt_xent(method.projector(h1), method.projector(h2), temperature)
-    assert loss.item() == pytest.approx(expected.item(), abs=1e-10)
-    gradients = torch.autograd.grad(loss, list(method.parameters()))
-    for gradient, wanted in zip(gradients, torch.autograd.grad(expected, list(method.parameters())), strict=True):
-        torch.testing.assert_close(gradient, wanted, rtol=0, atol=1e-10)
+    return SimCLR(6, hidden_dim=8, output_dim=4, temperature=temperature, projector_norm=projector_norm).double()
+
+
+def draw(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_loss_equals_the_formula_and_lightlys(temperature: float) -> None:
+    method, (z1, z2) = simclr(temperature), draw(2, 5, 4).requires_grad_()
+    loss = method.loss({"z1": z1, "z2": z2})
+    for expected in (nt_xent(z1, z2, temperature), NTXentLoss(temperature)(z1, z2)):
+        assert loss.item() == pytest.approx(expected.item(), abs=1e-10)
+        for found, wanted in zip(
+            torch.autograd.grad(loss, [z1, z2], retain_graph=True),
+            torch.autograd.grad(expected, [z1, z2], retain_graph=True),
+            strict=True,
+        ):
+            torch.testing.assert_close(found, wanted, rtol=0, atol=1e-10)
+
+
+def test_the_embedding_is_the_projection_of_each_view() -> None:
+    method, (h1, h2), views = simclr(), draw(2, 5, 6), draw(5, 3, 16, 16)
+    embedded = method.embed(h1, h2, views, views, Noise(0, 0, 5).rows(0, 5))
+    assert embedded.keys() == {"z1", "z2"}
+    for name, h in {"z1": h1, "z2": h2}.items():
+        torch.testing.assert_close(embedded[name], method.projector(h))
+
+
+def test_the_projector_is_two_layers_with_batch_norm_or_without() -> None:
+    linear, norm, relu = torch.nn.Linear, torch.nn.BatchNorm1d, torch.nn.ReLU
+    kinds = {normed: [type(m) for m in simclr(projector_norm=normed).projector.layers] for normed in (True, False)}
+    assert kinds == {True: [linear, norm, relu, linear, norm], False: [linear, relu, linear]}
 
 
 def test_loss_of_equal_features_is_the_log_of_the_number_of_others() -> None:
-    torch.manual_seed(0)
-    method = SimCLR(feature_dim=6, hidden_dim=8, output_dim=4).double().eval()
-    same = torch.ones(7, 6, dtype=torch.float64)
-    assert method(same, same).item() == pytest.approx(math.log(13), abs=1e-10)
+    same = torch.ones(7, 4, dtype=torch.float64)
+    assert simclr().loss({"z1": same, "z2": same}).item() == pytest.approx(math.log(13), abs=1e-10)
 
 
-def test_loss_does_not_depend_on_which_view_comes_first() -> None:
-    torch.manual_seed(0)
-    method = SimCLR(feature_dim=6, hidden_dim=8, output_dim=4).double().eval()
-    h1, h2 = torch.randn(2, 5, 6, dtype=torch.float64)
-    assert method(h1, h2).item() == pytest.approx(method(h2, h1).item(), abs=1e-12)
+def test_loss_depends_neither_on_the_order_of_views_nor_of_images_nor_on_length() -> None:
+    method, (z1, z2) = simclr(), draw(2, 5, 4)
+    loss = method.loss({"z1": z1, "z2": z2}).item()
+    order, lengths = torch.tensor([3, 0, 4, 1, 2]), draw(5, 1).exp()
+    assert method.loss({"z1": z2, "z2": z1}).item() == pytest.approx(loss, abs=1e-12)
+    assert method.loss({"z1": z1[order], "z2": z2[order]}).item() == pytest.approx(loss, abs=1e-12)
+    assert method.loss({"z1": z1 * lengths, "z2": 3 * z2}).item() == pytest.approx(loss, abs=1e-12)
+    assert method.loss({"z1": z1[order], "z2": z2}).item() != pytest.approx(loss, abs=1e-3)

@@ -1,5 +1,6 @@
 """Recipes: YAML that means what it says, and errors that name file and field."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -7,7 +8,8 @@ import pytest
 from pydantic import Field, model_validator
 
 from superinfo.errors import UserError
-from superinfo.spec import NotIdentity, Spec, identity_hash, load_recipe, read_yaml
+from superinfo.recipes import read_yaml, recipe_names
+from superinfo.spec import NotIdentity, Spec, identity_hash, load_recipe
 
 
 class Circle(Spec):
@@ -248,6 +250,138 @@ def test_an_unknown_recipe_name_lists_the_shipped_ones(tmp_path: Path) -> None:
         load_recipe(Recipe, "fyrst", tmp_path)
     with pytest.raises(UserError, match=r"gone\.yaml: no such recipe file"):
         load_recipe(Recipe, tmp_path / "gone.yaml", tmp_path)
+
+
+VARIED = """
+name: ball_small_blue
+shape: {kind: circle, radius: 2}
+options: {x: {p: 1}}
+variants:
+  rc: {shape: {radius: 3}, options: {x: {q: 2}}}
+  ip: {shape: {kind: box, width: 5}}
+"""
+
+
+def test_a_variant_merges_its_fields_over_the_recipe_and_bears_the_full_name(tmp_path: Path) -> None:
+    write(tmp_path, VARIED, "ball_small_blue.yaml")
+    base = Recipe(name="ball_small_blue", shape=Circle(kind="circle", radius=2), options={"x": {"p": 1}})
+    rc = base.model_copy(
+        update={
+            "name": "ball+rc_small_blue",
+            "shape": Circle(kind="circle", radius=3),
+            "options": {"x": {"p": 1, "q": 2}},
+        }
+    )
+    ip = base.model_copy(update={"name": "ball+ip_small_blue", "shape": Box(kind="box", width=5)})
+    for recipe in (base, rc, ip):
+        assert load_recipe(Recipe, recipe.name, tmp_path) == recipe
+        assert load_recipe(Recipe, tmp_path / f"{recipe.name}.yaml", Path("elsewhere")) == recipe, "a user's own file"
+
+
+def test_a_variant_of_a_name_without_parts_stands_at_its_end(tmp_path: Path) -> None:
+    write(tmp_path, "name: mine\nvariants: {fast: {rate: 2.0}}\n")
+    assert load_recipe(Recipe, tmp_path / "mine+fast.yaml", tmp_path) == Recipe(name="mine+fast", rate=2.0)
+
+
+def test_a_file_of_its_own_goes_before_a_variant(tmp_path: Path) -> None:
+    write(tmp_path, VARIED, "ball_small_blue.yaml")
+    write(tmp_path, "name: own\n", "ball+rc_small_blue.yaml")
+    assert load_recipe(Recipe, "ball+rc_small_blue", tmp_path).name == "own"
+
+
+def test_overrides_change_a_variant(tmp_path: Path) -> None:
+    write(tmp_path, VARIED, "ball_small_blue.yaml")
+    found = load_recipe(Recipe, "ball+ip_small_blue", tmp_path, ["shape.height=7", "steps=3"])
+    assert (found.shape, found.steps) == (Box(kind="box", width=5, height=7), 3)
+
+
+def test_a_recipe_inherits_variants_and_may_change_them(tmp_path: Path) -> None:
+    write(tmp_path, VARIED, "ball_small_blue.yaml")
+    write(
+        tmp_path,
+        "extends: ball_small_blue\nname: ball_big_red\nvariants: {ip: {shape: {height: 9}}, lbe: {steps: 8}}\n",
+        "ball_big_red.yaml",
+    )
+    assert load_recipe(Recipe, "ball_big_red", tmp_path).shape == Circle(kind="circle", radius=2)
+    assert load_recipe(Recipe, "ball+rc_big_red", tmp_path).shape == Circle(kind="circle", radius=3)
+    assert load_recipe(Recipe, "ball+ip_big_red", tmp_path).shape == Box(kind="box", width=5, height=9)
+    assert load_recipe(Recipe, "ball+lbe_big_red", tmp_path).steps == 8
+    assert load_recipe(Recipe, "ball+ip_small_blue", tmp_path).shape == Box(kind="box", width=5)
+
+
+@pytest.mark.parametrize("parent", ["ball+ip_small_blue", "ball+ip_small_blue.yaml"])
+def test_a_recipe_may_extend_a_variant(tmp_path: Path, parent: str) -> None:
+    write(tmp_path, VARIED, "ball_small_blue.yaml")
+    found = load(tmp_path, f"extends: {parent}\nname: mine\nshape: {{height: 4}}\n")
+    assert (found.name, found.shape) == ("mine", Box(kind="box", width=5, height=4))
+
+
+def test_the_names_of_a_folder_are_those_of_files_and_variants(tmp_path: Path) -> None:
+    write(tmp_path, VARIED, "big_ball_r18_tiny_6e.yaml")
+    write(tmp_path, "extends: big_ball_r18_tiny_6e\n", "ball_blue.yaml")
+    write(tmp_path, "extends: big_ball_r18_tiny_6e\n", "ball+own_blue.yaml")
+    write(tmp_path, "name: [", "broken.yaml")
+    names = recipe_names(tmp_path)
+    assert names == [
+        "ball+ip_blue",
+        "ball+own_blue",
+        "ball+rc_blue",
+        "ball_blue",
+        "big_ball+ip_r18_tiny_6e",
+        "big_ball+rc_r18_tiny_6e",
+        "big_ball_r18_tiny_6e",
+        "broken",
+    ]
+    for name in set(names) - {"broken"}:
+        load_recipe(Recipe, name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ball+rcc_small_blue", r"no variant `rcc` in .*did you mean `rc`.*its variants: rc, ip"),
+        ("plain+rc", r"no variant `rc` in .*plain\.yaml; it has no variants"),
+        (
+            "ball+rc_smol_blue",
+            r"no recipe of that name \(did you mean `ball\+rc_small_blue`.*shipped: ball_small_blue, pl",
+        ),
+        ("ball+rc+ip_small_blue", r"no recipe of that name.*; and variants, as ball\+ip_small_blue"),
+    ],
+)
+def test_a_variant_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Path, name: str, said: str) -> None:
+    write(tmp_path, VARIED, "ball_small_blue.yaml")
+    write(tmp_path, "name: plain\n", "plain.yaml")
+    with pytest.raises(UserError, match=rf"^{re.escape(name)}: {said}") as caught:
+        load_recipe(Recipe, name, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert name in refusal(tmp_path, f"extends: {name}\n")
+
+
+@pytest.mark.parametrize(
+    ("variants", "said"),
+    [
+        ("[rc]", "`variants` must be a mapping"),
+        ("null", "`variants` must be a mapping"),
+        ("{rc: 3}", "`variants.rc` must be the fields that it changes, got '3'"),
+        ("{rc: null}", "`variants.rc` must be the fields"),
+        ("{a_b: {}}", "a name is letters, digits, dots and hyphens, not 'a_b'"),
+        ("{3: {}}", "not 3"),
+        ("{rc: {name: b}}", "`variants.rc` cannot change `name`"),
+        ("{rc: {variants: {}}}", "`variants.rc` cannot change `variants`"),
+        ("{rc: {extends: b}}", "`variants.rc` cannot change `extends`"),
+    ],
+)
+def test_variants_that_are_none_are_refused_naming_the_file(tmp_path: Path, variants: str, said: str) -> None:
+    text = f"name: a\nvariants: {variants}\n"
+    assert "mine.yaml: " in refusal(tmp_path, text)
+    assert said in refusal(tmp_path, text)
+
+
+def test_a_wrong_field_of_a_variant_is_refused_naming_file_and_variant(tmp_path: Path) -> None:
+    write(tmp_path, "name: a\nvariants: {rc: {stesp: 3}}\n", "mine_x.yaml")
+    assert load_recipe(Recipe, "mine_x", tmp_path).name == "a"
+    with pytest.raises(UserError, match=r"^mine_x\.yaml, variant rc: `stesp` is not a field"):
+        load_recipe(Recipe, "mine+rc_x", tmp_path)
 
 
 def test_a_recipe_cannot_be_changed_once_it_is_read() -> None:

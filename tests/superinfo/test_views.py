@@ -43,7 +43,7 @@ def picture(height: int = 64, width: int = 64) -> Pixels:
 
 def view_of(image: Pixels, size: int = 64, index: int = 0, **changes: Any) -> tuple[Pixels, dict[str, float]]:
     """Draw a view with nothing but the changes asked for; return it with its parameters by name."""
-    view, parameters = draw_view(image, ViewSpec(**(PLAIN | changes)), size, view_generator(0, 0, index))
+    view, parameters = draw_view(image, ViewSpec(**(PLAIN | changes)), 0, size, view_generator(0, 0, index))
     return view, dict(zip(PARAMETERS, parameters.tolist(), strict=True))
 
 

@@ -1,0 +1,46 @@
+"""The processes that train together, with Lightning Fabric."""
+
+from inspect import signature
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
+
+from pretrain import distributed
+from pretrain.recipe import PretrainRecipe
+from superinfo.device import pick_device
+from superinfo.errors import UserError
+
+
+def build_fabric(recipe: PretrainRecipe, device: str, devices: int) -> Fabric:
+    """Return the Fabric of torchrun's or srun's processes, or of `devices` that it will start itself.
+
+    Raises UserError if the batch cannot be shared out among them and cut into chunks.
+    """
+    kind = pick_device(device).type
+    launched = distributed.started_by_a_launcher()
+    here, machines = launched or (devices, 1)
+    world = here * machines
+    if kind == "cuda" and here > torch.cuda.device_count():
+        raise UserError(f"{here} processes on {torch.cuda.device_count()} GPUs: use one for each GPU at most")
+    if recipe.batch_size % world:
+        raise UserError(f"batch_size {recipe.batch_size} is not divisible by {world} processes; change either")
+    share = recipe.batch_size // world
+    if share < 2:
+        raise UserError(f"batch_size {recipe.batch_size} leaves {world} processes one image each; batch norm needs two")
+    if share % (recipe.chunk_size or share):
+        raise UserError(f"chunk_size {recipe.chunk_size} does not divide the {share} images of a process; change it")
+    if launched is None and not distributed.is_main_process():
+        distributed.die_with_parent()
+    strategy = _data_parallel() if world > 1 else "auto"
+    return Fabric(accelerator=kind, devices=here, num_nodes=machines, strategy=strategy, precision=recipe.precision)
+
+
+def _data_parallel() -> DDPStrategy:
+    # No buffer is sent: a queue is the same in every process, and of the statistics the first process's are exported.
+    options: dict[str, Any] = {"gradient_as_bucket_view": True}
+    newer = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
+    options["forward_sync_buffers" if newer else "broadcast_buffers"] = False
+    return DDPStrategy(**options)
