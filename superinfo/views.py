@@ -5,7 +5,9 @@ it all except shrinking with antialiasing, for which it has no filter and torch 
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 import cv2
@@ -53,7 +55,9 @@ def _at_most_one(bounds: tuple[float, float]) -> tuple[float, float]:
 
 
 def _one_for_each_view(value: Any) -> Any:
-    return (value, value) if isinstance(value, (int, float)) else value
+    if isinstance(value, (int, float)):
+        return value, value
+    return tuple(value) if isinstance(value, list) else value  # behind a validator, strictness knows no JSON lists
 
 
 def _probable(chances: tuple[float, float]) -> tuple[float, float]:
@@ -70,7 +74,8 @@ Chances = Annotated[tuple[float, float], BeforeValidator(_one_for_each_view), Af
 class ViewSpec(Spec):
     """The distribution of views. Defaults are SimCLR's at jitter strength 1.
 
-    BYOL's (arXiv 2006.07733, appendix B) have `blur: [1.0, 0.1]` and `solarize: [0.0, 0.2]`.
+    BYOL's (arXiv 2006.07733, appendix B) are `brightness: 0.4, contrast: 0.4, saturation: 0.2, hue: 0.1,
+    blur: [1.0, 0.1], solarize: [0.0, 0.2]`.
     """
 
     crop_scale: Annotated[Range, AfterValidator(_at_most_one)] = (0.08, 1.0)
@@ -169,40 +174,50 @@ def draw_view(
     image: Pixels, spec: ViewSpec, which: Literal[0, 1], size: int, generator: np.random.Generator
 ) -> tuple[Pixels, Floats]:
     """Draw the first (0) or second (1) view of an image: its pixels `(size, size, 3)` and its parameters."""
-    parameters = np.array([0, 0, 1, 1, 0, 1, 1, 1, 0, 0, 0, 0], np.float32)
-    height, width = image.shape[:2]
-    x, y, w, h = _draw_crop(height, width, spec, generator)
-    parameters[:4] = x / width, y / height, w / width, h / height
-    view: cv2.typing.MatLike = _resize(image[y : y + h, x : x + w], size, size)
     # All numbers are drawn whether used or not, so that one probability does not shift the others' stream.
-    chance = generator.random(5)
-    factors = generator.uniform(-1, 1, 4) * (spec.brightness, spec.contrast, spec.saturation, spec.hue)
-    order, sigma = generator.permutation(4), generator.uniform(*spec.blur_sigma)
+    crop, chance, strength, rank, breadth = _draw_numbers(generator, 22, 5, 4, 4, 1)
+    height, width = image.shape[:2]
+    x, y, w, h = _place_crop(height, width, spec, crop)
+    parameters = [x / width, y / height, w / width, h / height, 0, 1, 1, 1, 0, 0, 0, 0]
+    view: cv2.typing.MatLike = _resize(image[y : y + h, x : x + w], size, size)
     if chance[0] < spec.flip:
         view = cv2.flip(view, 1)
         parameters[4] = 1
     if chance[1] < spec.jitter:
-        factors[:3] = np.maximum(1 + factors[:3], 0)
-        view = _jitter(view, factors, order)
+        spread = (spec.brightness, spec.contrast, spec.saturation, spec.hue)
+        changes = [most * (2 * number - 1) for most, number in zip(spread, strength, strict=True)]
+        factors = [*(max(1 + change, 0) for change in changes[:3]), changes[3]]
+        view = _jitter(view, factors, sorted(range(4), key=rank.__getitem__))
         parameters[5:9] = factors
     if chance[2] < spec.grayscale:
         view = cv2.transform(view, _GREY)
         parameters[9] = 1
     if chance[3] < spec.blur[which]:
+        sigma = _between(spec.blur_sigma, breadth[0])
         view = _blur(view, sigma)
         parameters[10] = sigma
     if chance[4] < spec.solarize[which]:
-        view = np.minimum(view, ~view)  # v < 128 exactly where v <= 255 - v
+        view = np.minimum(view, 255 - view)  # v < 128 exactly where v <= 255 - v
         parameters[11] = 1
-    return np.asarray(view, np.uint8), parameters
+    return np.asarray(view, np.uint8), np.array(parameters, np.float32)
 
 
-def _draw_crop(height: int, width: int, spec: ViewSpec, generator: np.random.Generator) -> tuple[int, int, int, int]:
+def _draw_numbers(generator: np.random.Generator, *counts: int) -> Iterator[list[float]]:
+    """Draw numbers in [0, 1) in one go: a call to the generator costs as much as a hundred of them."""
+    numbers = iter(generator.random(sum(counts)).tolist())
+    return (list(islice(numbers, count)) for count in counts)
+
+
+def _between(bounds: tuple[float, float], number: float) -> float:
+    return bounds[0] + (bounds[1] - bounds[0]) * number
+
+
+def _place_crop(height: int, width: int, spec: ViewSpec, numbers: list[float]) -> tuple[int, int, int, int]:
     """Random area and aspect ratio, ten tries, else the largest centred crop (Inception's; torchvision's defaults)."""
-    areas = generator.uniform(*spec.crop_scale, 10) * height * width
-    ratios = np.exp(generator.uniform(math.log(spec.crop_ratio[0]), math.log(spec.crop_ratio[1]), 10))
-    across, down = generator.random(2)
-    for area, ratio in zip(areas.tolist(), ratios.tolist(), strict=True):
+    across, down, *tries = numbers
+    logs = math.log(spec.crop_ratio[0]), math.log(spec.crop_ratio[1])
+    for share, shape in zip(tries[::2], tries[1::2], strict=True):
+        area, ratio = _between(spec.crop_scale, share) * height * width, math.exp(_between(logs, shape))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 1 <= w <= width and 1 <= h <= height:
             return int(across * (width - w + 1)), int(down * (height - h + 1)), w, h
@@ -218,8 +233,8 @@ def _resize(image: Pixels, width: int, height: int) -> Pixels:
     """
     if width >= image.shape[1] and height >= image.shape[0]:  # where nothing shrinks, bilinear is bilinear
         return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
-    # This order of axes is channels last in memory, for which torch has its fast kernel. It wants a writable array.
-    planes = torch.from_numpy(image.copy())[None].permute(0, 3, 1, 2)
+    # This order of axes is channels last in memory, for which torch has its fast kernel. It warns of read-only arrays.
+    planes = torch.from_numpy(np.require(image, requirements="W"))[None].permute(0, 3, 1, 2)
     resized = torch.nn.functional.interpolate(planes, (height, width), mode="bilinear", antialias=True)
     return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
 
@@ -230,7 +245,7 @@ _GREY = np.array([[0.299, 0.587, 0.114, 0]] * 3)
 _LIGHT = np.array([[0, 0, 0, 1.0]] * 3)
 
 
-def _jitter(view: cv2.typing.MatLike, factors: NDArray[np.float64], order: NDArray[np.int64]) -> cv2.typing.MatLike:
+def _jitter(view: cv2.typing.MatLike, factors: list[float], order: list[int]) -> cv2.typing.MatLike:
     """Change brightness, contrast, saturation and hue in the drawn order, as torchvision's ColorJitter does."""
     brightness, contrast, saturation, hue = factors
     for operation in order:
@@ -238,7 +253,7 @@ def _jitter(view: cv2.typing.MatLike, factors: NDArray[np.float64], order: NDArr
             view = cv2.transform(view, brightness * _SAME)
         elif operation == 1:
             mean = round(_GREY[0] @ cv2.mean(view))
-            view = cv2.transform(view, contrast * _SAME + (1 - contrast) * mean * _LIGHT)
+            view = cv2.transform(view, contrast * _SAME + ((1 - contrast) * mean) * _LIGHT)
         elif operation == 2:
             view = cv2.transform(view, saturation * _SAME + (1 - saturation) * _GREY)
         elif hue:
@@ -254,8 +269,8 @@ def _turn_hue(view: cv2.typing.MatLike, turns: float) -> cv2.typing.MatLike:
 
 
 def _blur(view: cv2.typing.MatLike, sigma: float) -> cv2.typing.MatLike:
-    """Blur by a Gaussian; beyond 4 sigma, where 1 part in 15,000 of it lies, it is cut off even in a wider kernel."""
-    radius = min(max(1, len(view) // 20), math.ceil(4 * sigma))
+    """Blur by a Gaussian, cut off where its kernel ends and at 3 sigma, beyond which lies less than 1 part in 900."""
+    radius = min(max(1, len(view) // 20), math.ceil(3 * sigma))
     kernel = cv2.getGaussianKernel(2 * radius + 1, sigma, cv2.CV_32F)
     return cv2.sepFilter2D(view, -1, kernel, kernel)
 

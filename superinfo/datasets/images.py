@@ -1,11 +1,14 @@
 """Image sets to pretrain and probe on: the generated `scenes` objects, any folder of images, CIFAR and STL-10."""
 
+import csv
 import os
-from functools import partial
+from collections.abc import Iterator
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from superinfo.artifacts import IMAGENET_MEAN, IMAGENET_STD
@@ -22,14 +25,26 @@ EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
 Positive = Annotated[float, Field(gt=0)]
 
 
+Labels = NDArray[np.int64]
+"""One number for each image, `(N,)`."""
+
+
 class ImageSet(Protocol):
-    """Images by index."""
+    """Images by index, and their labels."""
 
     def __len__(self) -> int:
         """Return the number of images."""
 
     def __getitem__(self, index: int) -> Pixels:
         """Return an image as RGB uint8 `(H, W, 3)`. Raises UserError, naming the file, if it cannot be read."""
+
+    @property
+    def labels(self) -> Labels:
+        """Return each image's class, an index into `classes`, or -1 where it has none."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of the classes."""
 
 
 class ImagesSpec(Spec):
@@ -100,10 +115,10 @@ def open_images(spec: ScenesObjects | Folder | Standard, cache: Path) -> ImageSe
     Raises UserError if the folder is missing or holds no images.
     """
     if isinstance(spec, ScenesObjects):
-        return InMemory(_generated_objects(spec, cache))
+        return _generated_objects(spec, cache)
     if isinstance(spec, Folder):
         return ImageFiles(data_root(spec.root, "data.root"))
-    return InMemory(_standard(spec))
+    return _standard(spec)
 
 
 def data_root(root: Path | None, field: str) -> Path:
@@ -119,8 +134,8 @@ def data_root(root: Path | None, field: str) -> Path:
 class InMemory:
     """Images of one size in an array `(N, H, W, 3)`, RGB uint8; memory-mapped arrays stay on disk."""
 
-    def __init__(self, images: Pixels) -> None:
-        self.images = images
+    def __init__(self, images: Pixels, labels: Labels, classes: tuple[str, ...]) -> None:
+        self.images, self.labels, self.classes = images, labels, classes
 
     def __len__(self) -> int:
         return len(self.images)
@@ -130,9 +145,10 @@ class InMemory:
 
 
 class ImageFiles:
-    """Every image file below a folder, in path order."""
+    """Every image file below a folder, in path order; its class is the first folder on the way to it, if any."""
 
     def __init__(self, root: Path) -> None:
+        self.root = root
         self.paths = sorted(
             os.path.join(folder, name)
             for folder, _, names in os.walk(root, followlinks=True)
@@ -153,8 +169,23 @@ class ImageFiles:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise UserError(f"{path}: {reason}") from None
 
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of the folders directly below the root that hold images, sorted."""
+        return tuple(sorted(set(self._class_names()) - {""}))
 
-def _generated_objects(spec: ScenesObjects, cache: Path) -> Pixels:
+    @cached_property
+    def labels(self) -> Labels:
+        """Return each image's class; -1 where it lies directly in the root."""
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        return np.array([numbers.get(name, -1) for name in self._class_names()], np.int64)
+
+    def _class_names(self) -> Iterator[str]:
+        start = len(os.path.join(self.root, ""))
+        return (path[start:].rpartition(os.sep)[0].partition(os.sep)[0] for path in self.paths)
+
+
+def _generated_objects(spec: ScenesObjects, cache: Path) -> InMemory:
     folder = cache / f"scenes-objects-{spec.size}px-{spec.count}-{identity_hash(spec)[:8]}"
     with exclusive(folder.with_name(f".{folder.name}.lock"), wait=True):
         if not (folder / spec.split).is_dir():
@@ -163,18 +194,29 @@ def _generated_objects(spec: ScenesObjects, cache: Path) -> Pixels:
                 report = partial(advance, note="")
                 write_objects(folder, world, spec.split, spec.count, spec.size, len(os.sched_getaffinity(0)), report)
     images: Pixels = np.load(folder / spec.split / "images.npy", mmap_mode="r")
-    return images
+    with (folder / spec.split / "factors.csv").open(newline="") as file:
+        rows = csv.reader(file)
+        shape = next(rows).index("class")
+        labels = np.array([spec.classes.index(row[shape]) for row in rows], np.int64)
+    return InMemory(images, labels, spec.classes)
 
 
-def _standard(spec: Standard) -> Pixels:
+def _standard(spec: Standard) -> InMemory:
     from torchvision import datasets
 
     root = data_root(spec.root, "data.root")
     arguments: dict[str, Any] = {"root": root, "download": spec.download}
     try:
         if spec.kind == "stl10":
-            return np.ascontiguousarray(datasets.STL10(split=spec.split, **arguments).data.transpose(0, 2, 3, 1))
+            stl10 = datasets.STL10(split=spec.split, **arguments)
+            # Torchvision reads the names only where their file lies, and checks the images alone.
+            return InMemory(
+                np.ascontiguousarray(stl10.data.transpose(0, 2, 3, 1)),
+                stl10.labels.astype(np.int64),
+                tuple(getattr(stl10, "classes", ())),
+            )
         source = datasets.CIFAR10 if spec.kind == "cifar10" else datasets.CIFAR100
-        return np.asarray(source(train=spec.split == "train", **arguments).data)
+        cifar = source(train=spec.split == "train", **arguments)
+        return InMemory(np.asarray(cifar.data), np.array(cifar.targets, np.int64), tuple(cifar.classes))
     except (RuntimeError, OSError) as error:
         raise UserError(f"{root}: {' '.join(str(error).split())}; or set data.download=true") from None

@@ -19,8 +19,8 @@ NAMES = ("p1", "p2", "t1", "t2")
 def distance(p: Tensor, t: Tensor) -> Tensor:
     """Grill et al. 2020, eq. 2, literally: the squared distance of unit vectors, mean over images."""
     losses = []
-    for a, b in zip(p, t, strict=True):
-        a, b = a / (a * a).sum().sqrt(), b / (b * b).sum().sqrt()
+    for prediction, target in zip(p, t, strict=True):
+        a, b = (row / (row * row).sum().sqrt() for row in (prediction, target))
         losses.append(((a - b) ** 2).sum())
     return torch.stack(losses).mean()
 
@@ -43,12 +43,8 @@ def test_loss_equals_the_formula_and_lightlys() -> None:
     cosine = NegativeCosineSimilarity()
     for expected in (distance(p1, t2) + distance(p2, t1), 4 + 2 * (cosine(p1, t2) + cosine(p2, t1))):
         assert loss.item() == pytest.approx(expected.item(), abs=1e-10)
-        for found, wanted in zip(
-            torch.autograd.grad(loss, [p1, p2], retain_graph=True),
-            torch.autograd.grad(expected, [p1, p2], retain_graph=True),
-            strict=True,
-        ):
-            torch.testing.assert_close(found, wanted, rtol=0, atol=1e-10)
+        found, wanted = (torch.autograd.grad(value, rows, retain_graph=True)[0] for value in (loss, expected))
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-10)
 
 
 def test_loss_reaches_from_zero_for_true_predictions_to_eight_for_opposite_ones() -> None:
@@ -72,7 +68,7 @@ def test_loss_depends_neither_on_the_order_of_views_nor_of_images_nor_on_length(
 
 
 def test_predictions_are_the_online_networks_and_targets_the_targets() -> None:
-    encoder, method = byol()
+    _, method = byol()
     method.eval()
     for parameter in method.target.parameters():
         parameter.add_(0.01)
@@ -95,7 +91,7 @@ def test_no_gradient_reaches_the_target() -> None:
     v1, v2 = draw(2, 5, 3, 16, 16)
     embedded = method.embed(encoder(v1), encoder(v2), v1, v2, Noise(0, 0, 5).rows(0, 5))
     assert [embedded[name].requires_grad for name in NAMES] == [True, True, False, False]
-    method.loss(embedded).backward()
+    torch.autograd.backward(method.loss(embedded))
     assert all(p.grad is None and not p.requires_grad for p in method.target.parameters())
     trained = [*encoder.parameters(), *method.projector.parameters(), *method.predictor.parameters()]
     assert all(p.grad is not None and p.grad.any() for p in trained)

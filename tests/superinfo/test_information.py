@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
-from superinfo.information import gaussian_nll, kl_to_standard_normal
+from superinfo.information import gaussian_kl, gaussian_nll, kl_to_standard_normal
 
 
 def draw(*shape: int) -> Tensor:
@@ -44,6 +44,25 @@ def test_kl_is_zero_for_the_prior_itself_and_positive_elsewhere() -> None:
     assert (kl_to_standard_normal(draw(50, 4), draw(50, 4)) > 0).all()
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (5, 3), (4, 128)])
+def test_kl_of_two_gaussians_is_that_of_torch_distributions(shape: tuple[int, int]) -> None:
+    mean, log_variance, other_mean, other_log_variance = draw(4, *shape)
+    one = Independent(Normal(mean, (log_variance / 2).exp()), 1)
+    two = Independent(Normal(other_mean, (other_log_variance / 2).exp()), 1)
+    found = gaussian_kl(mean, log_variance, other_mean, other_log_variance)
+    assert found.shape == shape[:1]
+    torch.testing.assert_close(found, kl_divergence(one, two), rtol=1e-12, atol=1e-10)
+
+
+def test_kl_of_two_gaussians_is_zero_where_they_agree_and_that_to_the_prior_where_one_is_the_prior() -> None:
+    mean, log_variance = draw(2, 6, 5)
+    zeros = torch.zeros_like(mean)
+    assert torch.equal(gaussian_kl(mean, log_variance, mean, log_variance), zeros[:, 0])
+    to_prior = gaussian_kl(mean, log_variance, zeros, zeros)
+    torch.testing.assert_close(to_prior, kl_to_standard_normal(mean, log_variance), rtol=0, atol=1e-10)
+    assert (gaussian_kl(zeros, zeros, mean, log_variance) - to_prior).abs().min() > 1e-3
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (5, 3), (4, 3, 8, 8)])
 def test_nll_is_minus_the_log_density_of_torch_distributions(shape: tuple[int, ...]) -> None:
     target, mean, log_variance = draw(3, *shape)
@@ -73,6 +92,9 @@ def test_images_of_a_batch_do_not_mix() -> None:
         kl_to_standard_normal(a, b), torch.cat([kl_to_standard_normal(a[i : i + 1], b[i : i + 1]) for i in range(6)])
     )
     torch.testing.assert_close(
+        gaussian_kl(a, b, b, a), torch.cat([gaussian_kl(*(x[i : i + 1] for x in (a, b, b, a))) for i in range(6)])
+    )
+    torch.testing.assert_close(
         gaussian_nll(a, b, b), torch.cat([gaussian_nll(a[i : i + 1], b[i : i + 1], b[i : i + 1]) for i in range(6)])
     )
 
@@ -83,6 +105,8 @@ def test_gradients_are_those_of_the_formulas() -> None:
     assert torch.autograd.gradcheck(kl_to_standard_normal, (a, b))
     assert torch.autograd.gradcheck(gaussian_nll, (a, b, c))
     assert torch.autograd.gradcheck(gaussian_nll, (a, b, scalar))
+    d = draw(3, 4).requires_grad_()
+    assert torch.autograd.gradcheck(gaussian_kl, (a, b, c, d))
 
 
 def test_the_best_single_variance_is_the_mean_square_error() -> None:
