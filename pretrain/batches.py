@@ -1,5 +1,7 @@
 """Batches of two views, as a pure function of (seed, step): resuming and worker count change nothing."""
 
+import itertools
+import math
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,8 @@ from superinfo.views import Pixels, TwoViews, view_generator
 
 Position = tuple[int, int]
 """Epoch and index of an image."""
+PIECE = 256
+"""Most images that a worker makes at a time."""
 Unreadable = dict[int, str]
 """Images that cannot be read, by index, and why."""
 
@@ -58,7 +62,8 @@ class TwoViewImages(Dataset[tuple[Pixels, Unreadable]]):
 class Batches:
     """The batches from `first_step` on: each epoch a permutation of the images, its incomplete batch left out.
 
-    Of each batch, process `rank` of `world` gets its share, consecutive rows.
+    Of each batch, process `rank` of `world` gets its share, consecutive rows, in `pieces` one after the other: workers
+    make a large batch together, and wait with little of it in memory.
     """
 
     def __init__(
@@ -66,12 +71,13 @@ class Batches:
     ) -> None:
         self.images, self.batch_size, self.epochs, self.seed = images, batch_size, epochs, seed
         self.first_step, self.rank, self.share = first_step, rank, batch_size // world
+        self.pieces = math.ceil(self.share / PIECE)
         self.steps_per_epoch = images // batch_size
         if not self.steps_per_epoch:
             raise UserError(f"batch_size {batch_size} is more than the {images} images; lower it")
 
     def __len__(self) -> int:
-        return self.epochs * self.steps_per_epoch - self.first_step
+        return (self.epochs * self.steps_per_epoch - self.first_step) * self.pieces
 
     def __iter__(self) -> Iterator[list[Position]]:
         for epoch in range(self.first_step // self.steps_per_epoch, self.epochs):
@@ -79,7 +85,9 @@ class Batches:
             first = max(0, self.first_step - epoch * self.steps_per_epoch)
             for i in range(first, self.steps_per_epoch):
                 start = i * self.batch_size + self.rank * self.share
-                yield [(epoch, int(index)) for index in order[start : start + self.share]]
+                mine = order[start : start + self.share]
+                for piece in range(0, self.share, PIECE):
+                    yield [(epoch, int(index)) for index in mine[piece : piece + PIECE]]
 
 
 def permutation(images: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -101,7 +109,7 @@ def load_batches(dataset: TwoViewImages, batches: Batches, workers: int, pin: bo
     )
     iterator = iter(loader)
     try:
-        yield iterator
+        yield _joined(iterator, batches.pieces)
     finally:
         # Workers ignore the signal by which an exiting Python ends those that an error left over, and waits for them.
         if isinstance(iterator, _MultiProcessingDataLoaderIter):
@@ -110,8 +118,16 @@ def load_batches(dataset: TwoViewImages, batches: Batches, workers: int, pin: bo
 
 def to_views(batch: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
     """Turn uint8 `(b, 2, S, S, 3)` into two batches of normalised views `(b, 3, S, S)`, channels last in memory."""
-    v1, v2 = (batch.permute(1, 0, 4, 2, 3).float() / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    v1, v2 = (
+        (batch[:, view].permute(0, 3, 1, 2).float() / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1) for view in (0, 1)
+    )
     return v1, v2
+
+
+def _joined(iterator: Iterator[Batch], pieces: int) -> Iterator[Batch]:
+    while batch := list(itertools.islice(iterator, pieces)):
+        unreadable = {index: reason for piece in batch for index, reason in piece.unreadable.items()}
+        yield Batch(torch.cat([piece.views for piece in batch]) if pieces > 1 else batch[0].views, unreadable)
 
 
 def _stack(samples: list[tuple[Pixels, Unreadable]]) -> Batch:

@@ -18,7 +18,7 @@ from pretrain.model import Losses, build_model
 from pretrain.monitor import MetricsLog, feature_statistics
 from pretrain.noise import Noise
 from pretrain.online_knn import OnlineKNN
-from pretrain.optimizer import build_optimizer
+from pretrain.optimizer import build_optimizer, set_rate
 from pretrain.publish import publish
 from pretrain.recipe import PretrainRecipe, checkpoint_path
 from pretrain.schedule import Moment, learning_rate
@@ -104,9 +104,8 @@ class _Run:
         )
         self.total = recipe.epochs * self.batches.steps_per_epoch
         without_sync = partial(fabric.no_backward_sync, self.model) if fabric.world_size > 1 else None
-        self.gradients = Gradients(
-            self.model, self.bare, recipe.chunk_size or self.share, fabric.backward, without_sync
-        )
+        chunk_size = min(recipe.chunk_size or self.share, self.share)
+        self.gradients = Gradients(self.model, self.bare, chunk_size, fabric.backward, without_sync)
         self.mean, self.std = (fabric.to_device(torch.tensor(v)) for v in (recipe.data.mean, recipe.data.std))
         self.finite = torch.tensor(True, device=fabric.device)
         self.agreement = distributed.Agreement()
@@ -187,8 +186,7 @@ class _Run:
             v1, v2 = to_views(pixels, self.mean, self.std)
             return (v1, v2) if self.recipe.channels_last else (v1.contiguous(), v2.contiguous())
 
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.recipe.optimizer, moment)
+        set_rate(self.optimizer, learning_rate(self.recipe.optimizer, moment))
         noise = Noise(self.seed, self.step, self.recipe.batch_size, self.fabric.device)
         self.optimizer.zero_grad()
         losses, embedded = self.gradients(views, self.share, noise, moment)

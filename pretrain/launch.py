@@ -30,7 +30,7 @@ def build_fabric(recipe: PretrainRecipe, device: str, devices: int) -> Fabric:
     share = recipe.batch_size // world
     if share < 2:
         raise UserError(f"batch_size {recipe.batch_size} leaves {world} processes one image each; batch norm needs two")
-    if share % (recipe.chunk_size or share):
+    if share % min(recipe.chunk_size or share, share):
         raise UserError(f"chunk_size {recipe.chunk_size} does not divide the {share} images of a process; change it")
     if launched is None and not distributed.is_main_process():
         distributed.die_with_parent()

@@ -146,6 +146,8 @@ class OptimizerSpec(Spec):
 
     kind: Literal["adamw", "sgd", "lars"]
     lr: float = Field(gt=0)
+    bias_lr: float | None = Field(default=None, gt=0)
+    """Of biases and norms, on the same schedule; `lr` where it is not given."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Not applied to biases and norms."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
@@ -202,8 +204,8 @@ class PretrainRecipe(Spec):
     batch_size: int = Field(ge=2)
     """Of the joint batch of all processes."""
     chunk_size: int | None = Field(default=None, ge=2)
-    """Images that a process holds in memory at once; the gradient stays that of the joint batch. Batch norm sees a
-    chunk at a time, hence chunks of another size give another model."""
+    """Images that a process holds in memory at once, at most; the gradient stays that of the joint batch. Batch norm
+    sees a chunk at a time, hence chunks of another size give another model."""
     sync_batch_norm: bool = True
     """Batch norm over the chunks of all processes; on GPUs alone, see the manifest for what ran."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"

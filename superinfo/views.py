@@ -151,7 +151,10 @@ def decode(data: bytes) -> Pixels:
     """
     if _is_cut_short(data):
         raise UserError("not a readable image, cut short; fetch it again or remove it")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
+    except cv2.error:  # more than 2^30 pixels
+        image = None
     if image is None:
         raise UserError("not a readable image; remove or replace it")
     return np.asarray(image, np.uint8)

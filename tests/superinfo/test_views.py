@@ -1,15 +1,19 @@
 """Views: repeatable, described by their parameters, and as torchvision would have changed them."""
 
+import io
 import math
+import struct
+import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
+from torchvision import transforms
 from torchvision.transforms import functional as tv
 
 from superinfo.errors import UserError
@@ -21,8 +25,8 @@ PLAIN: dict[str, Any] = {
     "flip": 0.0,
     "jitter": 0.0,
     "grayscale": 0.0,
-    "blur": 0.0,
-    "solarize": 0.0,
+    "blur": (0.0, 0.0),
+    "solarize": (0.0, 0.0),
 }
 NO_CHANGE: dict[str, Any] = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
 ADJUST: dict[str, Callable[[Image.Image, float], Image.Image]] = {
@@ -31,7 +35,7 @@ ADJUST: dict[str, Callable[[Image.Image, float], Image.Image]] = {
     "saturation": tv.adjust_saturation,
     "hue": tv.adjust_hue,
 }
-ALL_OF_IT = ViewSpec(flip=0.5, solarize=0.3)
+ALL_OF_IT = ViewSpec(flip=0.5, solarize=(0.3, 0.3))
 
 
 def picture(height: int = 64, width: int = 64) -> Pixels:
@@ -41,9 +45,23 @@ def picture(height: int = 64, width: int = 64) -> Pixels:
     return np.asarray(np.clip(127.5 + 140 * np.stack(channels, axis=-1), 0, 255), np.uint8)
 
 
-def view_of(image: Pixels, size: int = 64, index: int = 0, **changes: Any) -> tuple[Pixels, dict[str, float]]:
+def texture() -> Pixels:
+    """Return noise with detail of all sizes and colours that go together, as photographs have."""
+    noise = np.random.default_rng(7)
+    image = np.full((96, 128, 3), 110.0)
+    for width, grey, colour in ((0.5, 12, 5), (1.5, 15, 8), (6, 30, 20), (20, 25, 20)):
+        for strength, channels in ((grey, 1), (colour, 3)):
+            layer = cv2.GaussianBlur(noise.normal(size=(96, 128, channels)), (0, 0), width).reshape(96, 128, channels)
+            image += layer * strength / layer.std()
+    return np.asarray(np.clip(image, 0, 255), np.uint8)
+
+
+def view_of(
+    image: Pixels, size: int = 64, index: int = 0, which: Literal[0, 1] = 0, **changes: Any
+) -> tuple[Pixels, dict[str, float]]:
     """Draw a view with nothing but the changes asked for; return it with its parameters by name."""
-    view, parameters = draw_view(image, ViewSpec(**(PLAIN | changes)), 0, size, view_generator(0, 0, index))
+    spec = ViewSpec.parse(PLAIN | changes, "test")
+    view, parameters = draw_view(image, spec, which, size, view_generator(0, 0, index))
     return view, dict(zip(PARAMETERS, parameters.tolist(), strict=True))
 
 
@@ -102,10 +120,8 @@ def test_with_everything_off_the_view_is_the_image_resized() -> None:
     view, parameters = view_of(image, 64)
     assert np.array_equal(view, image)
     assert list(parameters.values()) == [0, 0, 1, 1, 0, 1, 1, 1, 0, 0, 0, 0]
-    halved = image.reshape(32, 2, 32, 2, 3).mean(axis=(1, 3))
-    assert difference(view_of(image, 32)[0], halved).max() <= 0.5
-    doubled = tv.resize(torch.from_numpy(image).permute(2, 0, 1).float(), [128, 128]).permute(1, 2, 0)
-    assert difference(view_of(image, 128)[0], doubled).max() <= 1
+    for size in (16, 32, 50, 100, 128):
+        assert difference(view_of(image, size)[0], tv.resize(Image.fromarray(image), [size, size])).max() <= 1
 
 
 @pytest.mark.parametrize(("height", "width"), [(256, 256), (120, 250), (250, 120)])
@@ -120,8 +136,9 @@ def test_the_crops_parameters_say_where_in_the_image_each_pixel_comes_from(heigh
         columns = (p["crop_x"] + steps * p["crop_width"]) * width - 0.5
         rows = (p["crop_y"] + steps * p["crop_height"]) * height - 0.5
         columns = columns[::-1] if p["flip"] else columns
-        assert difference(view[..., 0], columns[None, :]).max() < 1.1
-        assert difference(view[..., 1], rows[:, None]).max() < 1.1
+        # The outermost pixels, where the antialiasing filter is cut, lie a little further in.
+        assert difference(view[:, 1:-1, 0], columns[None, 1:-1]).max() < 1.1
+        assert difference(view[1:-1, :, 1], rows[1:-1, None]).max() < 1.1
         assert p["crop_x"] + p["crop_width"] <= 1 + 1e-6
         assert p["crop_y"] + p["crop_height"] <= 1 + 1e-6
 
@@ -211,6 +228,143 @@ def test_a_solarized_view_has_its_bright_half_inverted() -> None:
     assert np.array_equal(view, np.asarray(tv.solarize(Image.fromarray(picture()), 128)))
 
 
+Peer = Callable[[Image.Image, dict[str, float]], Image.Image]
+PEERS: dict[str, tuple[dict[str, Any], Peer]] = {
+    name: ({"jitter": 1.0} | NO_CHANGE | {name: strength}, lambda image, p, name=name: ADJUST[name](image, p[name]))  # type: ignore[misc]
+    for name, strength in (("brightness", 0.8), ("contrast", 0.8), ("saturation", 0.8), ("hue", 0.2))
+} | {
+    "grayscale": ({"grayscale": 1.0}, lambda image, _: tv.to_grayscale(image, 3)),
+    "blur": ({"blur": 1.0}, lambda image, p: tv.gaussian_blur(image, [23, 23], [p["blur_sigma"]] * 2)),
+    "solarize": ({"solarize": 1.0}, lambda image, _: tv.solarize(image, 128)),
+}
+"""Each change alone: how to force it, and torchvision's way with the parameters drawn."""
+
+
+def statistics(view: Any, image: Pixels) -> dict[str, NDArray[np.float64]]:
+    """Return what a change of pixels shows in: per channel mean, spread, fine detail and change."""
+    pixels = np.asarray(view, np.float64)
+    return {
+        "mean": pixels.mean(axis=(0, 1)),
+        "std": pixels.std(axis=(0, 1)),
+        "detail": np.abs(np.diff(pixels, axis=0)).mean(axis=(0, 1)) + np.abs(np.diff(pixels, axis=1)).mean(axis=(0, 1)),
+        "change": difference(pixels, image).mean(axis=(0, 1)),
+    }
+
+
+def average(samples: list[dict[str, NDArray[np.float64]]]) -> dict[str, NDArray[np.float64]]:
+    return {name: np.mean([sample[name] for sample in samples], axis=0) for name in samples[0]}
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_each_change_alone_has_the_statistics_of_torchvisions(name: str) -> None:
+    changes, peer = PEERS[name]
+    for photo in (picture(224, 224), cv2.resize(texture(), (224, 224))):
+        image = np.asarray(photo, np.uint8)
+        drawn = [view_of(image, 224, index, **changes) for index in range(12)]
+        ours = average([statistics(view, image) for view, _ in drawn])
+        theirs = average([statistics(peer(Image.fromarray(image), p), image) for _, p in drawn])
+        # Pillow cuts off where OpenCV rounds: half a level.
+        for what in ours:
+            np.testing.assert_allclose(ours[what], theirs[what], atol=0.7, rtol=0.01, err_msg=f"{name} {what}")
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(40, 50), (64, 64), (70, 80), (96, 120), (130, 128), (200, 280), (300, 400), (50, 150)]
+)
+def test_a_crop_has_the_detail_of_torchvisions_at_every_scale(height: int, width: int) -> None:
+    image = np.asarray(cv2.resize(texture(), (width, height), interpolation=cv2.INTER_LANCZOS4), np.uint8)
+    for index in range(5):
+        view, p = view_of(image, 64, index, crop_scale=(0.3, 1.0), crop_ratio=(0.5, 2.0))
+        top, left, h, w = (
+            round(p[f"crop_{side}"] * length)
+            for side, length in (("y", height), ("x", width), ("height", height), ("width", width))
+        )
+        expected = tv.resized_crop(Image.fromarray(image), top, left, h, w, [64, 64])
+        assert difference(view, expected).max() <= 1
+
+
+def kolmogorov_distance(a: Any, b: Any) -> float:
+    """Return the largest distance of two samples' distribution functions, in units of what 1 in 1,000 exceeds."""
+    a, b = np.sort(a), np.sort(b)
+    points = np.concatenate([a, b])
+    apart = np.abs(np.searchsorted(a, points, "right") / len(a) - np.searchsorted(b, points, "right") / len(b)).max()
+    return float(apart / (1.95 * math.sqrt(1 / len(a) + 1 / len(b))))
+
+
+def test_crops_are_distributed_as_torchvisions() -> None:
+    torch.manual_seed(0)
+    height, width, draws = 300, 400, 1500
+    image = np.zeros((height, width, 3), np.uint8)
+    crop = transforms.RandomResizedCrop(4)
+    theirs = np.array([crop.get_params(Image.fromarray(image), crop.scale, crop.ratio) for _ in range(draws)], float)
+    found = [view_of(image, 4, index, crop_scale=(0.08, 1.0), crop_ratio=(0.75, 4 / 3))[1] for index in range(draws)]
+    names = ("crop_y", "crop_x", "crop_height", "crop_width")
+    ours = np.array([[p[name] for name in names] for p in found]) * (height, width, height, width)
+    for what in (
+        lambda top, left, h, w: h * w,
+        lambda top, left, h, w: w / h,
+        lambda top, left, h, w: top,
+        lambda top, left, h, w: left,
+        lambda top, left, h, w: top + h,
+        lambda top, left, h, w: left + w,
+    ):
+        assert kolmogorov_distance(what(*np.rint(ours).T), what(*theirs.T)) < 1
+
+
+def test_factors_and_widths_are_distributed_as_torchvisions() -> None:
+    torch.manual_seed(0)
+    draws, image = 1500, picture(8, 8)
+    jitter = transforms.ColorJitter(0.4, 0.5, 0.8, 0.2)
+    blur = transforms.GaussianBlur(23, (0.1, 2.0))
+    parameters = [
+        [*jitter.get_params(jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue), blur.get_params(0.1, 2)]
+        for _ in range(draws)
+    ]
+    strengths = {"brightness": 0.4, "contrast": 0.5, "saturation": 0.8, "hue": 0.2}
+    found = [view_of(image, 4, index, jitter=1.0, blur=1.0, **strengths)[1] for index in range(draws)]
+    for column, name in enumerate((*strengths, "blur_sigma"), 1):
+        theirs, ours = ([p[column] for p in parameters], [p[name] for p in found])
+        assert kolmogorov_distance(ours, theirs) < 1, name
+
+
+def test_the_whole_pipeline_has_the_mean_and_the_spread_of_torchvisions() -> None:
+    torch.manual_seed(0)
+    image, draws, size = texture(), 500, 32
+    spec = ViewSpec(solarize=(0.2, 0.2))
+    peer = transforms.Compose(
+        [
+            transforms.RandomResizedCrop(size),
+            transforms.RandomHorizontalFlip(),
+            transforms.RandomApply([transforms.ColorJitter(0.8, 0.8, 0.8, 0.2)], p=0.8),
+            transforms.RandomGrayscale(0.2),
+            transforms.RandomApply([transforms.GaussianBlur(3, (0.1, 2.0))], p=0.5),
+            transforms.RandomSolarize(128, 0.2),
+        ]
+    )
+    middle = np.full((size, size, 3), 128, np.uint8)
+    ours = [statistics(draw_view(image, spec, 0, size, view_generator(0, 0, i))[0], middle) for i in range(draws)]
+    theirs = [statistics(peer(Image.fromarray(image)), middle) for _ in range(draws)]
+    for what in ours[0]:
+        one, other = (np.array([sample[what] for sample in samples]) for samples in (ours, theirs))
+        error = np.sqrt((one.var(axis=0) + other.var(axis=0)) / draws)
+        assert (np.abs(one.mean(axis=0) - other.mean(axis=0)) < 4 * error).all(), what
+        np.testing.assert_allclose(one.std(axis=0), other.std(axis=0), rtol=0.15, err_msg=what)
+
+
+def test_the_two_views_may_be_blurred_and_solarized_differently() -> None:
+    two = TwoViews(ViewSpec.parse({"blur": [1.0, 0.0], "solarize": [0, 1]}, "r"), 8, (0, 0, 0), (1, 1, 1))
+    for index in range(20):
+        views = two(picture(16, 16), view_generator(0, 0, index))
+        one, other = (dict(zip(PARAMETERS, p, strict=True)) for p in (views.parameters1, views.parameters2))
+        assert one["blur_sigma"] > 0 == other["blur_sigma"]
+        assert other["solarize"] > 0 == one["solarize"]
+
+
+def test_one_number_stands_for_both_views() -> None:
+    assert ViewSpec.parse({"blur": 0.2, "solarize": 0}, "recipe") == ViewSpec(blur=(0.2, 0.2), solarize=(0.0, 0.0))
+    assert ViewSpec.parse(ViewSpec().model_dump(mode="json"), "recipe") == ViewSpec()
+
+
 @pytest.mark.parametrize("name", ["flip", "jitter", "grayscale", "blur", "solarize"])
 def test_a_change_happens_as_often_as_its_probability_says(name: str) -> None:
     draws, probability, image = 2000, 0.3, picture(8, 8)
@@ -232,28 +386,109 @@ def test_the_bytes_of_an_image_file_give_the_views_of_its_pixels() -> None:
     assert 0 < difference(from_jpeg.v1, from_pixels.v1).mean() < 0.1
 
 
-def test_grey_transparent_and_deep_images_are_read_as_rgb_bytes() -> None:
-    image = picture()[..., 0]
-    grey, deep = (decode(cv2.imencode(".png", kind)[1].tobytes()) for kind in (image, image.astype(np.uint16) * 257))
-    assert np.array_equal(grey, np.stack([image] * 3, axis=-1))
-    assert np.array_equal(deep, grey)
-    transparent = np.dstack([picture()[..., ::-1], image])
-    assert np.array_equal(decode(cv2.imencode(".png", transparent)[1].tobytes()), picture())
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["nothing", "garbage", "text", "half a PNG", "half a JPEG"])
+def separated(image: Pixels) -> Image.Image:
+    """Return an image in CMYK with as much black as there can be."""
+    inks = 255 - image
+    black = inks.min(axis=2, keepdims=True)
+    return Image.frombytes("CMYK", (image.shape[1], image.shape[0]), np.dstack([inks - black, black]).tobytes())
+
+
+@pytest.mark.parametrize(
+    ("mode", "kinds"),
+    {
+        "1": ["PNG", "TIFF"],
+        "L": ["PNG", "TIFF", "JPEG"],
+        "P": ["PNG", "TIFF"],
+        "LA": ["PNG"],
+        "RGBA": ["PNG", "WEBP"],
+        "transparent P": ["PNG"],
+        "CMYK": ["TIFF", "JPEG"],
+    }.items(),
+)
+def test_images_of_every_mode_are_read_as_pillow_reads_them(mode: str, kinds: list[str]) -> None:
+    colour, grey = Image.fromarray(picture(60, 90)), Image.fromarray(picture(60, 90)[..., 0])
+    opacity = Image.fromarray(picture(60, 90)[..., 1])
+    transparent, transparent_grey = colour.copy(), grey.copy()
+    transparent.putalpha(opacity)
+    transparent_grey.putalpha(opacity)
+    images = {
+        "1": grey.convert("1"),
+        "L": grey,
+        "P": colour.quantize(16),
+        "LA": transparent_grey,
+        "RGBA": transparent,
+        "transparent P": colour.quantize(16),
+        "CMYK": separated(picture(60, 90)),
+    }
+    for kind in kinds:
+        options: dict[str, Any] = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+        if mode == "transparent P":
+            options = {"transparency": 3}
+        data = encoded(images[mode], kind, **options)
+        expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+        assert difference(decode(data), expected).max() <= (2 if mode == "CMYK" else 0), kind
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_of_16_bits_the_upper_8_are_read(suffix: str) -> None:
+    for image in (picture(), picture()[..., :1]):
+        deep = np.ascontiguousarray(image[..., ::-1]).astype(np.uint16) * 256 + 77
+        found = decode(cv2.imencode(suffix, deep)[1].tobytes())
+        assert difference(found, image).max() <= 1
+        assert (found == image).mean() > 0.6
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_is_turned_as_its_exif_orientation_says(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(picture(60, 90)), "JPEG", exif=exif)
+    assert np.array_equal(decode(data), np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data)))))
+
+
+def jpeg_with_thumbnail() -> bytes:
+    """Return a JPEG with another, whole one in its header, as cameras write them."""
+    thumbnail, jpeg = (encoded(Image.fromarray(picture(side, side)), "JPEG") for side in (16, 64))
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 8) + b"Exif\0\0" + thumbnail + jpeg[2:]
+
+
+def huge_png() -> bytes:
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + b"\0" * 99
+
+
+@pytest.mark.parametrize("kind", ["nothing", "garbage", "text", "half a PNG", "a start of a JPEG", "a huge PNG"])
 def test_bytes_that_are_no_image_are_refused(kind: str) -> None:
-    png, jpeg = (cv2.imencode(suffix, picture())[1].tobytes() for suffix in (".png", ".jpg"))
+    png = encoded(Image.fromarray(picture()), "PNG")
     data = {
         "nothing": b"",
         "garbage": bytes(range(256)) * 4,
         "text": b"<html>404</html>",
         "half a PNG": png[: len(png) // 2],
-        "half a JPEG": jpeg[: len(jpeg) // 2],
+        "a start of a JPEG": b"\xff\xd8",
+        "a huge PNG": huge_png(),
     }
     two = TwoViews(ALL_OF_IT, 32, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
     with pytest.raises(UserError, match="not a readable image"):
         two(data[kind], view_generator(0, 0, 0))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("lost", [1, 2, 3, 20, 500, 1000])
+def test_a_jpeg_that_is_cut_short_is_refused(lost: int, progressive: bool) -> None:
+    plain = encoded(Image.fromarray(picture()), "JPEG", quality=95, progressive=progressive)
+    for jpeg in (plain, jpeg_with_thumbnail()):
+        assert decode(jpeg).shape == (64, 64, 3)
+        assert decode(jpeg + b"\0\xff\xda what some cameras put behind it").shape == (64, 64, 3)
+        for filling in (b"", b"\0" * lost):  # what a download leaves that reserved the file's space
+            with pytest.raises(UserError, match="cut short"):
+                decode(jpeg[:-lost] + filling)
 
 
 def test_views_are_floats_normalised_by_channel() -> None:
@@ -264,8 +499,8 @@ def test_views_are_floats_normalised_by_channel() -> None:
     for view in (views.v1, views.v2):
         assert view.shape == (3, 32, 32)
         assert view.dtype == np.float32
-        assert view.flags.c_contiguous
-        np.testing.assert_allclose(view.mean(axis=(1, 2)), [1.8, 0.0, -2.4], atol=1e-6)
+        assert view.transpose(1, 2, 0).flags.c_contiguous
+        np.testing.assert_allclose(view, np.full((32, 32, 3), (1.8, 0.0, -2.4)).transpose(2, 0, 1), atol=1e-6)
     upright = TwoViews(ViewSpec(**PLAIN), 64, (0, 0, 0), (1, 1, 1))(picture(), view_generator(0, 0, 0)).v1
     np.testing.assert_allclose(upright, np.moveaxis(picture(), -1, 0) / 255, atol=1e-6)
     assert views.parameters1.shape == views.parameters2.shape == (len(PARAMETERS),)
@@ -273,7 +508,7 @@ def test_views_are_floats_normalised_by_channel() -> None:
 
 def test_a_single_pixel_is_an_image() -> None:
     view, _ = draw_view(
-        np.full((1, 1, 3), 7, np.uint8), ViewSpec(**(PLAIN | {"crop_scale": (0.1, 1)})), 16, view_generator(0, 0, 0)
+        np.full((1, 1, 3), 7, np.uint8), ViewSpec(**(PLAIN | {"crop_scale": (0.1, 1)})), 0, 16, view_generator(0, 0, 0)
     )
     assert (view == 7).all()
     assert view.shape == (16, 16, 3)
@@ -291,9 +526,14 @@ def test_a_single_pixel_is_an_image() -> None:
         ("blur_sigma", [0.0, 0.0]),
         ("flip", 1.5),
         ("hue", 0.6),
+        ("blur", 1.5),
+        ("blur", [0.5, -0.1]),
+        ("blur", [0.5]),
+        ("solarize", [0.1, 0.1, 0.1]),
+        ("solarize", "often"),
         ("brightness", -0.1),
     ],
 )
 def test_a_range_that_cannot_be_drawn_from_is_refused_naming_the_field(field: str, value: object) -> None:
-    with pytest.raises(UserError, match=f"^recipe: `{field}` "):
+    with pytest.raises(UserError, match=rf"^recipe: `{field}\b"):
         ViewSpec.parse({field: value}, "recipe")
