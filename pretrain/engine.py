@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
 from pretrain import distributed
 from pretrain.batches import Batch, Batches, TwoViewImages, Unreadable, load_batches, to_views
@@ -14,7 +14,7 @@ from pretrain.clock import Clock
 from pretrain.gradients import Gradients
 from pretrain.launch import build_fabric
 from pretrain.methods import Embedded
-from pretrain.model import Losses, build_model
+from pretrain.model import WATCHED, Losses, build_model
 from pretrain.monitor import MetricsLog, feature_statistics
 from pretrain.noise import Noise
 from pretrain.online_knn import OnlineKNN
@@ -34,7 +34,7 @@ from superinfo.views import TwoViews
 
 INTERRUPTED = "interrupted"
 """Lies in the folder of a run that a signal stopped: torchrun and Slurm swallow the exit code that says so."""
-WATCHED = 256
+LOOKED_AT = 256
 """Images of a batch whose features are looked at for collapse."""
 TOLD = 5
 """Unreadable images that are named; more are only counted."""
@@ -85,7 +85,7 @@ class _Run:
             self.bare = self.bare.to(memory_format=torch.channels_last)
         self.synchronised = recipe.sync_batch_norm and fabric.world_size > 1 and fabric.device.type == "cuda"
         if self.synchronised:
-            self.bare = nn.SyncBatchNorm.convert_sync_batchnorm(self.bare)  # type: ignore[no-untyped-call]
+            self.bare.synchronise_batch_norm()
         if recipe.compile:
             self.bare.encoder.stages = torch.compile(self.bare.encoder.stages)  # type: ignore[method-assign]
         self.model, self.optimizer = fabric.setup(self.bare, build_optimizer(recipe.optimizer, self.bare))
@@ -210,7 +210,7 @@ class _Run:
         if log is None:
             return
         metrics |= {"epoch": moment.epoch, "lr": learning_rate(self.recipe.optimizer, moment)}
-        watched = (embedded[name][:WATCHED] for name in ("mu1", "mu2"))
+        watched = (embedded[name][:LOOKED_AT] for name in WATCHED)
         metrics |= {name: float(value) for name, value in feature_statistics(*watched).items()}
         metrics |= self.clock.rates(self.recipe.batch_size) | {"unreadable": len(self.unreadable)}
         if self.knn is not None and knn_due:

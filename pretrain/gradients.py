@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pretrain.distributed import gather, rank, world_size
 from pretrain.methods import Embedded
-from pretrain.model import Losses, Pretraining
+from pretrain.model import WATCHED, Losses, Pretraining
 from pretrain.noise import Noise
 from pretrain.schedule import Moment
 
@@ -43,6 +43,7 @@ class Gradients:
 
     def __call__(self, views: Views, images: int, noise: Noise, moment: Moment) -> tuple[Losses, Embedded]:
         """Return the losses, and the detached embedding of this process's `images`, a multiple of `chunk_size`."""
+        assert images % self.chunk_size == 0
         chunks = [slice(start, start + self.chunk_size) for start in range(0, images, self.chunk_size)]
         first = rank() * images
 
@@ -59,7 +60,7 @@ class Gradients:
         return self._cached(embed, chunks, moment)
 
     def _whole(self, embedded: Embedded, moment: Moment) -> tuple[Losses, Embedded]:
-        losses = self.bare.loss({name: gather(tensor) for name, tensor in embedded.items()}, moment)
+        losses = self.bare.loss(_gathered(embedded), moment)
         self.backward(losses.total * world_size())
         return losses, _detached(embedded)
 
@@ -83,7 +84,7 @@ class Gradients:
         with torch.no_grad(), _running_statistics_kept(self.bare):
             cached = _joined([embed(number) for number in range(len(chunks))])
         rows = {name: tensor.requires_grad_() for name, tensor in cached.items()}
-        losses = self.bare.loss({name: gather(tensor) for name, tensor in rows.items()}, moment)
+        losses = self.bare.loss(_gathered(rows), moment)
         found = torch.autograd.grad(losses.total * world_size(), list(rows.values()), allow_unused=True)
         gradients = {name: gradient for name, gradient in zip(rows, found, strict=True) if gradient is not None}
         for number, chunk in enumerate(chunks):
@@ -115,6 +116,10 @@ def _running_statistics_kept(model: nn.Module) -> Iterator[None]:
     for norm, buffers in zip(norms, before, strict=True):
         for buffer, value in zip(norm.buffers(), buffers, strict=True):
             buffer.copy_(value)
+
+
+def _gathered(embedded: Embedded) -> Embedded:
+    return {name: gather(tensor) for name, tensor in embedded.items() if name not in WATCHED}
 
 
 def _joined(chunks: list[Embedded]) -> Embedded:

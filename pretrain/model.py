@@ -17,6 +17,10 @@ TERM = "term/"
 """What comes before the names of a term's measurements, in an embedding."""
 
 
+WATCHED = ("mu1", "mu2")
+"""What no loss reads: the backbone's outputs, for the monitor."""
+
+
 @dataclass
 class Losses:
     """The loss to minimise, and its parts for the log, detached scalars; nats where base and term say so."""
@@ -43,15 +47,25 @@ class Pretraining(nn.Module):
     def forward(self, v1: Tensor, v2: Tensor, noise: RowsOfNoise) -> Embedded:
         """Take two batches of normalised views `(b, 3, S, S)`; both pass the encoder, and its batch norm, as one.
 
-        Also returns the backbone's outputs mu1, mu2 `(b, D)`, for the monitor.
+        So in every base, as in SimCLR's own code; the others' own pass the views one after the other. Also returns the
+        backbone's outputs mu1, mu2 `(b, D)`, for the monitor.
         """
         pooled = {name: _full(both).chunk(2) for name, both in self.encoder.pooled(torch.cat([v1, v2])).items()}
         view1, view2 = (EncodedView(v, {name: p[i] for name, p in pooled.items()}) for i, v in enumerate((v1, v2)))
         features = self.term(view1, view2, noise)
         embedded = self.method.embed(features.h1, features.h2, v1, v2, noise)
         measured = {TERM + name: tensor for name, tensor in features.measured.items()}
-        seen = {"mu1": view1.mu.detach(), "mu2": view2.mu.detach()}
+        seen = dict(zip(WATCHED, (view1.mu.detach(), view2.mu.detach()), strict=True))
         return {name: _full(tensor) for name, tensor in (embedded | measured | seen).items()}
+
+    def synchronise_batch_norm(self) -> None:
+        """Turn batch norm into SyncBN, but where the base keeps its own."""
+        kept = {name: getattr(self.method, name) for name in self.method.keeps_batch_norm}
+        for name in kept:
+            setattr(self.method, name, nn.Identity())
+        nn.SyncBatchNorm.convert_sync_batchnorm(self)  # type: ignore[no-untyped-call]
+        for name, module in kept.items():
+            setattr(self.method, name, module)
 
     def loss(self, embedded: Embedded, moment: Moment) -> Losses:
         """Return the loss of a batch from its embedding."""

@@ -39,15 +39,20 @@ class RowsOfNoise:
     """The noise of a part of the batch."""
 
     def __init__(self, noise: Noise, start: int, stop: int, part: int) -> None:
-        self.whole, self.start, self.stop, self.part = noise, start, stop, part
+        self._whole, self._start, self._stop, self._part = noise, start, stop, part
+
+    @property
+    def batch_size(self) -> int:
+        """Return the images of the whole batch."""
+        return self._whole.batch_size
 
     def normal(self, name: str, like: Tensor) -> Tensor:
         """Return standard normal noise of the shape of `like` `(b, ...)`, its rows being this part's images."""
-        return self.whole.drawn(name, like)[self.start : self.stop]
+        return self._whole.drawn(name, like)[self._start : self._stop]
 
     def order(self, name: str, length: int) -> Tensor:
         """Return a random permutation `(length,)` of this part, the same in every process."""
-        return self.whole.order(f"{name}/{self.part}", length)
+        return self._whole.order(f"{name}/{self._part}", length)
 
 
 def _key(seed: int, step: int) -> int:

@@ -133,7 +133,7 @@ class TwoViews:
         return first, draw_view(image, self.spec, 1, self.size, generator)
 
     def _normalise(self, view: Pixels) -> Floats:
-        # The pixels stay where they are: moving the channels to the front costs as much as all the rest of a view.
+        # The pixels stay where they are: moving the channels to the front would cost more than normalising does.
         return np.asarray(cv2.transform(view.astype(np.float32), self._normalising), np.float32).transpose(2, 0, 1)
 
 
@@ -161,10 +161,7 @@ def decode(data: bytes) -> Pixels:
 
 
 def _is_cut_short(data: bytes) -> bool:
-    """Tell whether a JPEG's scan has no end, be it cut off or filled up with zeros.
-
-    Decoders disagree about the former (older OpenCV paints the rest grey) and let the latter pass.
-    """
+    """Tell whether a JPEG's scan has no end marker: cut off, or filled up with zeros, which OpenCV lets pass."""
     if not data.startswith(b"\xff\xd8"):
         return False
     scan = 2  # Segment by segment, as a thumbnail in one of them has an end of its own.
@@ -206,7 +203,7 @@ def draw_view(
 
 
 def _draw_numbers(generator: np.random.Generator, *counts: int) -> Iterator[list[float]]:
-    """Draw numbers in [0, 1) in one go: a call to the generator costs as much as a hundred of them."""
+    """Draw lists of numbers in [0, 1) in one call of the generator: on small images a call for each would show."""
     numbers = iter(generator.random(sum(counts)).tolist())
     return (list(islice(numbers, count)) for count in counts)
 

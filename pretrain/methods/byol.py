@@ -37,7 +37,8 @@ class BYOL(Method):
     def embed(self, h1: Tensor, h2: Tensor, v1: Tensor, v2: Tensor, noise: RowsOfNoise) -> Embedded:
         """Return predictions p1, p2 and targets t1, t2 `(b, output_dim)`; no gradient reaches the targets."""
         p1, p2 = (self.predictor(self.projector(h)) for h in (h1, h2))
-        return {"p1": p1, "p2": p2, "t1": self.target(v1), "t2": self.target(v2)}
+        t1, t2 = self.target.both(v1, v2)
+        return {"p1": p1, "p2": p2, "t1": t1, "t2": t2}
 
     def loss(self, embedded: Embedded) -> Tensor:
         """Return the mean over images of both directions' distances."""

@@ -17,6 +17,8 @@ class Method(nn.Module):
 
     separable: ClassVar[bool]
     """Whether the loss of a batch is the mean of its images' own losses."""
+    keeps_batch_norm: ClassVar[tuple[str, ...]] = ()
+    """Parts whose batch norm is never synchronised across processes."""
 
     def embed(self, h1: Tensor, h2: Tensor, v1: Tensor, v2: Tensor, noise: RowsOfNoise) -> Embedded:
         """Take what the term lets through of both views' features `(b, D)`, and the views `(b, 3, S, S)`."""

@@ -4,6 +4,7 @@ import torch
 from lightly.models.modules.heads import MoCoProjectionHead
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from pretrain.distributed import gather, rank, world_size
 from pretrain.methods.method import Embedded, Method
@@ -11,6 +12,9 @@ from pretrain.methods.momentum import Target
 from pretrain.noise import RowsOfNoise
 from pretrain.schedule import Moment
 from superinfo.encoders import ResNet
+
+BLOCK = 256
+"""Queries whose similarities to the queue are in memory at once."""
 
 
 class MoCo(Method):
@@ -21,11 +25,13 @@ class MoCo(Method):
     with random unit vectors.
 
     Shuffled batch norm: the key encoder sees the images of all processes in random order, in `norm_groups` groups that
-    batch norm normalises one by one, so that a query and its key share no statistics. One process passes the groups
-    one after the other; several share them out, one each at least.
+    batch norm normalises one by one, so that statistics do not tell which key is whose. One process passes the groups
+    one after the other; several share them out, one each at least. Queries are not grouped: where the authors normalise
+    those of each GPU by themselves, one process of ours normalises all of its chunk.
     """
 
     separable = True
+    keeps_batch_norm = ("target",)  # SyncBN would merge the groups
     queue: Tensor
     cursor: Tensor
 
@@ -61,23 +67,30 @@ class MoCo(Method):
         """Let the target follow, and the batch's keys take the place of the oldest ones."""
         self.target.follow(encoder, self.projector, self.momentum)
         keys = F.normalize(torch.cat([gather(embedded["k1"]), gather(embedded["k2"])]), dim=1)
+        assert len(keys) <= len(self.queue)
         places = (self.cursor + torch.arange(len(keys), device=keys.device)) % len(self.queue)
         self.queue[places] = keys
         self.cursor.add_(len(keys)).remainder_(len(self.queue))
 
     def _info_nce(self, queries: Tensor, keys: Tensor) -> Tensor:
         queries, keys = F.normalize(queries, dim=1), F.normalize(keys, dim=1)
+        blocks = zip(torch.split(queries, BLOCK), torch.split(keys, BLOCK), strict=True)
+        # Recomputed in the backward pass: similarities to a long queue take more memory than embeddings.
+        losses = [checkpoint(self._losses, *block, use_reentrant=False, preserve_rng_state=False) for block in blocks]
+        return torch.cat(losses).mean()
+
+    def _losses(self, queries: Tensor, keys: Tensor) -> Tensor:
         positive = (queries * keys).sum(dim=1, keepdim=True)
         logits = torch.cat([positive, queries @ self.queue.T], dim=1) / self.temperature
-        return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
+        return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long), reduction="none")
 
     @torch.no_grad()
     def _keys(self, images: Tensor, noise: RowsOfNoise) -> Tensor:
         joint = gather(images)
         order = noise.order("moco", len(joint)).to(images.device)
         shuffled = joint[order].chunk(world_size())[rank()]
-        groups = max(1, min(self.norm_groups * len(images) // (2 * noise.whole.batch_size), len(images) // 2))
-        keys = gather(torch.cat([self.target(group) for group in shuffled.chunk(groups)]))
+        groups = max(1, min(self.norm_groups * len(images) // (2 * noise.batch_size), len(images) // 2))
+        keys = gather(torch.cat([self.target(group) for group in shuffled.tensor_split(groups)]))
         in_place = torch.empty_like(keys)
         in_place[order] = keys
         return in_place.chunk(world_size())[rank()]

@@ -26,6 +26,12 @@ class Target(nn.Module):
         return projected
 
     @torch.no_grad()
+    def both(self, v1: Tensor, v2: Tensor) -> tuple[Tensor, Tensor]:
+        """Project two views as the trained networks do: the encoder sees them as one batch, the projector apart."""
+        h1, h2 = self.encoder(torch.cat([v1, v2])).chunk(2)
+        return self.projector(h1), self.projector(h2)
+
+    @torch.no_grad()
     def follow(self, encoder: ResNet, projector: nn.Module, momentum: float) -> None:
         """Move each parameter to momentum x itself + (1 - momentum) x the trained one."""
         trained: list[Tensor] = [*encoder.parameters(), *projector.parameters()]

@@ -7,8 +7,8 @@ from pretrain.terms.term import EncodedView, Features, Term
 class IP(Term):
     """weight x MSE(h1, h2), mean over dimensions.
 
-    The information-penalising baseline of Wang et al. 2022 (arXiv 2203.07004) as its public code (InfoCL) has it, with
-    weight 5e-4: it takes away what the views do not share. h is the backbone's output, without noise.
+    A baseline in the public code (InfoCL) of Wang et al. 2022 (arXiv 2203.07004), with weight 5e-4: it takes away what
+    the views do not share. h is the backbone's output, without noise.
     """
 
     def __init__(self, weight: float, *, warmup_epochs: float = 0.0) -> None:

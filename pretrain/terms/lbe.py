@@ -16,8 +16,8 @@ class LBE(Term):
     Raises a lower bound of I(v;h) by InfoNCE between clean and noised features (Wang et al. 2022, arXiv 2203.07004), as
     its public code (InfoCL) has it: on the pooled outputs of three stages, weighed 0.25, 0.5 and 1, divisor 20, all
     times 1 on SimCLR and Barlow Twins and 0.1 on BYOL; on ImageNet the last stage alone, divisor 80. Its positive term
-    is constant but for noise and left out there too. i and j run over the joint batch, each view by itself, and the two
-    views are averaged. The base reads the clean features.
+    is constant but for noise and left out there too. i and j run over both views of the joint batch, and the base reads
+    the noised features of the last stage.
     """
 
     separable = False
@@ -32,24 +32,23 @@ class LBE(Term):
         self.divisor = divisor
 
     def forward(self, view1: EncodedView, view2: EncodedView, noise: RowsOfNoise) -> Features:
-        """Return the features, and per stage and view clean and noised ones `(b, C)`."""
+        """Return the noised features, and per stage and view clean and noised ones `(b, C)`."""
         measured = {}
-        for stage in self.stages:
+        for stage in dict.fromkeys((*self.stages, STAGES[-1])):
             for number, view in enumerate((view1, view2), 1):
                 name, clean = f"{stage}/{number}", view.pooled[stage]
                 measured[f"clean/{name}"] = clean
                 measured[f"noised/{name}"] = clean + NOISE * noise.normal(name, clean)
-        return Features(view1.mu, view2.mu, measured)
+        return Features(measured[f"noised/{STAGES[-1]}/1"], measured[f"noised/{STAGES[-1]}/2"], measured)
 
     def parts(self, measured: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return each stage's log-sum-exp, mean over images and views."""
-        return {
-            f"lbe_{stage}": 0.5 * (self._log_sum_exp(measured, stage, 1) + self._log_sum_exp(measured, stage, 2))
-            for stage in self.stages
-        }
+        """Return each stage's log-sum-exp, mean over the views of all images."""
+        return {f"lbe_{stage}": self._log_sum_exp(measured, stage) for stage in self.stages}
 
-    def _log_sum_exp(self, measured: dict[str, Tensor], stage: str, view: int) -> Tensor:
-        clean, noised = measured[f"clean/{stage}/{view}"], measured[f"noised/{stage}/{view}"]
+    def _log_sum_exp(self, measured: dict[str, Tensor], stage: str) -> Tensor:
+        clean, noised = (
+            torch.cat([measured[f"{kind}/{stage}/{view}"] for view in (1, 2)]) for kind in ("clean", "noised")
+        )
         # As a product of matrices, about a common centre so that nothing cancels: the differences would be (B, B, C).
         centre = clean.detach().mean(dim=0)
         clean, noised = clean - centre, noised - centre

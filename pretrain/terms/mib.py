@@ -13,8 +13,8 @@ from superinfo.information import gaussian_kl
 class MIB(Term):
     """weight x the divergence of p(h1|v1) from p(h2|v2); the base reads one sample of each.
 
-    `skl`: the symmetrised KL in nats, (KL(p1||p2) + KL(p2||p1)) / 2, which bounds the superfluous information of both
-    views from above (Federici et al. 2020, arXiv 2002.07017), as its authors define it. `mse`: the mean over
+    `skl`: the symmetrised KL in nats, (KL(p1||p2) + KL(p2||p1)) / 2, which bounds the mean of both views' superfluous
+    information from above (Federici et al. 2020, arXiv 2002.07017), as its authors define it. `mse`: the mean over
     dimensions of (mu1 - mu2)^2, as the public code of Wang et al. 2022 (InfoCL) has it, weight 5e-4, sigma 0.1; with a
     fixed variance that is the same but for a factor D / (2 sigma^2).
     """

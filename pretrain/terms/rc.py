@@ -13,7 +13,8 @@ class RC(Term):
     From Wang et al. 2022, *Rethinking Minimal Sufficient Representation in Contrastive Learning* (arXiv 2203.07004),
     with the weights of its public code (InfoCL): 1 on SimCLR and Barlow Twins (0.1 on ImageNet), 0.1 on BYOL. MSE is
     the mean over pixels and channels. The decoder paints 32 px, all of a CIFAR view; larger views are pooled to that.
-    h is the backbone's output, without noise.
+    h is the backbone's output, without noise. The decoder is this project's: that code's has transposed convolutions
+    and batch norm, and paints 224 px on ImageNet.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ class SuperInfo(Term):
     output h, the coefficients and the decoder are this project's choice, not the paper's.
 
     If any coefficient is non-zero, base and decoder read one sample of h, otherwise mu: with all at zero, loss and
-    gradients of encoder and projector are the base's to the bit.
+    gradients of encoder and projector are the base's to the bit (gradient clipping apart, which adds up all norms).
     """
 
     def __init__(

@@ -165,6 +165,27 @@ def test_gradients_add_to_those_that_are_there() -> None:
     assert_same(gradient_of(model), {name: 2 * gradient for name, gradient in once.items()})
 
 
+@pytest.mark.parametrize("method", ["simclr", "byol"])
+def test_processes_average_their_gradients_once_in_the_last_chunks_backward_pass(method: str) -> None:
+    model = build(method, "none")
+    v1, v2 = two_views(IMAGES)
+    inside, events = [False], []
+
+    @contextmanager
+    def without_sync() -> Iterator[None]:
+        inside[0] = True
+        yield
+        inside[0] = False
+
+    def backward(loss: Tensor) -> None:
+        events.append(inside[0])
+        torch.autograd.backward(loss)
+
+    gradients = Gradients(model, model, 2, backward, without_sync)
+    gradients(lambda chunk: (v1[chunk], v2[chunk]), IMAGES, Noise(0, 3, IMAGES), MOMENT)
+    assert events == [True, True, True, False]
+
+
 @pytest.mark.parametrize(
     ("method", "term"), [("simclr", "superinfo"), ("moco", "none"), ("byol", "none"), ("barlow_twins", "lbe")]
 )

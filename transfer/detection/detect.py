@@ -12,6 +12,7 @@ import yaml
 from superinfo.artifacts import CONVERSION, OVERLAY, RECORD, WEIGHTS, Conversion, Cost, Record, What, Who
 from superinfo.errors import UserError
 from superinfo.files import file_sha256
+from superinfo.recipes import recipe_names
 from superinfo.runs import locked, peak_memory_mib, provenance, reset_peak_memory, run_id
 from superinfo.spec import identity, identity_hash, load_recipe
 from transfer.overlay import encoder_overlay
@@ -78,7 +79,7 @@ def record_path(recipe: DetectRecipe, who: Who, seed: int, runs: Path) -> Path:
 
 def deviations(recipe: DetectRecipe) -> list[str]:
     """Say what a recipe changes of the shipped one of its name; nothing for a recipe of the user's own."""
-    if not (RECIPES / f"{recipe.name}.yaml").exists():
+    if recipe.name not in recipe_names(RECIPES):
         return []
     protocol = _flatten(identity(load_recipe(DetectRecipe, recipe.name, RECIPES)))
     changed = _flatten(identity(recipe))

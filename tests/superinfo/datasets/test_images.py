@@ -57,6 +57,26 @@ def test_a_folder_gives_the_images_below_it_at_any_depth_in_path_order(tmp_path:
     assert images[0].dtype == np.uint8
 
 
+def test_a_folders_classes_are_its_first_level(tmp_path: Path) -> None:
+    for name in ("zoo/deep/a.png", "ant/b.png", "loose.png", "zoo/c.png", "ant.jpg.d/e.png"):
+        write_image(tmp_path / "root" / name, (1, 2, 3))
+    (tmp_path / "root" / "empty").mkdir()
+    for root in (tmp_path / "root", Path(f"{tmp_path}/other/../root/")):
+        (tmp_path / "other").mkdir(exist_ok=True)
+        images = open_images(folder(root), tmp_path)
+        assert images.classes == ("ant", "ant.jpg.d", "zoo")
+        assert images.labels.dtype == np.int64
+        # in path order: ant.jpg.d/e, ant/b, loose, zoo/c, zoo/deep/a
+        assert images.labels.tolist() == [1, 0, -1, 2, 2]
+
+
+def test_a_folder_without_sub_folders_has_no_classes(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", (1, 2, 3))
+    images = open_images(folder(tmp_path), tmp_path)
+    assert images.classes == ()
+    assert images.labels.tolist() == [-1]
+
+
 def test_a_folder_may_be_a_tree_of_links(tmp_path: Path) -> None:
     write_image(tmp_path / "elsewhere" / "a.png", (1, 2, 3))
     (tmp_path / "root").mkdir()
@@ -133,15 +153,18 @@ def test_cifar_is_read_from_the_files_that_its_authors_publish(
         entries = []
         for number, batch in enumerate(batches):
             planes = batch.transpose(0, 3, 1, 2).reshape(len(batch), -1)
-            content = pickle.dumps({"data": planes, "labels": [0] * len(batch), "fine_labels": [0] * len(batch)})
+            labels = [(number + index) % 2 for index in range(len(batch))]
+            content = pickle.dumps({"data": planes, "labels": labels, "fine_labels": labels})
             entries.append(write_listed(tmp_path, f"{source.base_folder}/{split}{number}", content))
         monkeypatch.setattr(source, f"{split}_list", entries)
-    meta = write_listed(tmp_path, f"{source.base_folder}/meta", pickle.dumps({"names": ["cat"]}))
+    meta = write_listed(tmp_path, f"{source.base_folder}/meta", pickle.dumps({"names": ["cat", "dog"]}))
     monkeypatch.setattr(source, "meta", {"filename": meta[0], "md5": meta[1], "key": "names"})
     for split, batches in parts.items():
         spec = Standard.parse({"kind": kind, "split": split, "root": str(tmp_path)}, "test")
         images = open_images(spec, tmp_path)
         assert np.array_equal([images[index] for index in range(len(images))], np.concatenate(batches))
+        assert images.labels.tolist() == ([0, 1, 0, 1, 0, 1] if split == "train" else [0, 1])
+        assert images.classes == ("cat", "dog")
 
 
 def test_stl10_is_read_upright_and_with_its_unlabeled_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,16 +175,19 @@ def test_stl10_is_read_upright_and_with_its_unlabeled_images(tmp_path: Path, mon
         by_column = images.transpose(0, 3, 2, 1)  # the published files go down the columns
         entries[split] = [write_listed(tmp_path, f"{source.base_folder}/{split}_X.bin", by_column.tobytes())]
         if split != "unlabeled":
-            labels = np.ones(len(images), np.uint8).tobytes()
+            labels = np.arange(1, len(images) + 1, dtype=np.uint8).tobytes()  # the files count from 1
             entries[split].append(write_listed(tmp_path, f"{source.base_folder}/{split}_y.bin", labels))
     monkeypatch.setattr(source, "train_list", [*entries["train"], *entries["unlabeled"]])
     monkeypatch.setattr(source, "test_list", entries["test"])
-    write_listed(tmp_path, f"{source.base_folder}/class_names.txt", b"airplane\n")
+    write_listed(tmp_path, f"{source.base_folder}/class_names.txt", b"airplane\nbird\n")
+    numbers = {"train": [0, 1], "unlabeled": [-1, -1, -1], "test": [0]}
     for split in ("train", "test", "unlabeled", "train+unlabeled"):
         spec = Standard.parse({"kind": "stl10", "split": split, "root": str(tmp_path)}, "test")
         found = open_images(spec, tmp_path)
         expected = np.concatenate([parts[name] for name in split.split("+")])
         assert np.array_equal([found[index] for index in range(len(found))], expected)
+        assert found.labels.tolist() == [label for name in split.split("+") for label in numbers[name]]
+        assert found.classes == ("airplane", "bird")
 
 
 @pytest.mark.parametrize("kind", ["cifar10", "cifar100", "stl10"])
@@ -180,9 +206,11 @@ def test_scenes_are_generated_once_and_are_those_of_the_world(tmp_path: Path) ->
     spec = ScenesObjects(kind="scenes", count=5, size=16, classes=("disk", "ring"), world_seed=4, split="val")
     images = open_images(spec, tmp_path)
     assert len(images) == 5
+    assert images.classes == ("disk", "ring")
     for index in range(5):
-        expected, _ = draw_object(World(("disk", "ring"), 4), "val", index, 16)
+        expected, factors = draw_object(World(("disk", "ring"), 4), "val", index, 16)
         assert np.array_equal(images[index], expected)
+        assert images.classes[images.labels[index]] == factors.class_name
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if "lock" not in path.name}
     assert any(path.name == "images.npy" for path in before)
     open_images(spec, tmp_path)
