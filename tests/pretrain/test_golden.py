@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pretrain.batches import to_views
 from pretrain.gradients import Gradients
@@ -85,13 +85,16 @@ def curve(name: str) -> list[float]:
 
 
 def drawn(model: Pretraining) -> Pretraining:
-    """Draw weights anew, as He et al. do; the target follows."""
+    """Draw weights anew, as He et al. do, without biases; the target follows."""
     draw = np.random.default_rng(0)
     with torch.no_grad():
         for weight in model.parameters():
             if weight.ndim > 1:
                 values = draw.standard_normal(tuple(weight.shape)) * math.sqrt(2 / weight[0].numel())
                 weight.copy_(torch.from_numpy(values))
+        for module in model.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None:
+                module.bias.zero_()
         if isinstance(model.method, MoCo):
             keys = draw.standard_normal(tuple(model.method.queue.shape))
             model.method.queue.copy_(torch.from_numpy(keys / np.linalg.norm(keys, axis=1, keepdims=True)))
