@@ -52,7 +52,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
     "byol+rc": {
         "method": {"kind": "byol", "hidden_dim": 16, "output_dim": 8, "prediction_dim": 16},
         "term": {"kind": "rc", "weight": 0.1},
-        "optimizer": COMMON["optimizer"] | {"lr": 0.005},
+        "optimizer": COMMON["optimizer"] | {"lr": 0.0005},
         "chunk_size": 4,
     },
     "barlow_twins+lbe": {

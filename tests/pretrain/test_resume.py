@@ -25,7 +25,7 @@ RECIPE: dict[str, Any] = {
     "method": {"kind": "simclr", "hidden_dim": 16, "output_dim": 8},
     "term": {"kind": "superinfo", "compression": [1e-3, 1e-3], "prediction": [1e-4, 1e-4]},
     "optimizer": {"kind": "adamw", "lr": 1e-3, "warmup_epochs": 1},
-    "epochs": 12,
+    "epochs": 4,
     "batch_size": 32,
     "log_every": 1,
     "save_minutes": 1e-4,
@@ -88,10 +88,10 @@ def test_ten_kills_at_random_steps_and_other_worker_counts_change_no_tensor(
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_scheduler_s_signal_saves_and_tells_and_the_same_command_resumes(tmp_path: Path, processes: int) -> None:
     file = tmp_path / "tiny.yaml"
-    file.write_text(json.dumps(RECIPE | {"save_minutes": 60, "epochs": 40}))
+    file.write_text(json.dumps(RECIPE | {"save_minutes": 60, "epochs": 12}))
     command = [sys.executable, "-m", "superinfo.cli", "pretrain", str(file), "--runs", str(tmp_path / "runs")]
     command += ["--device", "cpu", "--devices", str(processes)]
-    folder = checkpoint_path(recipe(epochs=40), 0, tmp_path / "runs").parent
+    folder = checkpoint_path(recipe(epochs=12), 0, tmp_path / "runs").parent
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not (folder / "metrics.jsonl").exists() and time.monotonic() < deadline:
@@ -109,7 +109,7 @@ def test_a_scheduler_s_signal_saves_and_tells_and_the_same_command_resumes(tmp_p
     assert resumed.stderr.count("resumed at step") == 1
     assert not (folder / INTERRUPTED).exists()
     steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert steps == list(range(120))
+    assert steps == list(range(36))
 
 
 def test_a_broken_state_gives_way_to_the_one_before_it(
@@ -142,16 +142,16 @@ def test_a_run_without_a_whole_state_is_not_silently_started_anew(
 
 def test_what_another_recipe_left_in_the_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = _stopped(tmp_path, monkeypatch)
-    other = checkpoint_path(recipe(epochs=13), 0, tmp_path / "stopped")
+    other = checkpoint_path(recipe(epochs=5), 0, tmp_path / "stopped")
     folder.rename(other.parent)
     with pytest.raises(UserError, match=r"training-\d+\.state: state of another recipe .* move it out"):
-        pretrain(recipe(epochs=13), seed=0, runs=tmp_path / "stopped", device="cpu")
+        pretrain(recipe(epochs=5), seed=0, runs=tmp_path / "stopped", device="cpu")
     done = pretrain(recipe(epochs=1), seed=0, runs=tmp_path / "stopped", device="cpu")
     for state in other.parent.glob(PATTERN):
         state.unlink()
     done.rename(other)
     with pytest.raises(UserError, match=r"checkpoint\.pt: checkpoint of another recipe, simclr\+superinfo_tiny; move"):
-        pretrain(recipe(epochs=13), seed=0, runs=tmp_path / "stopped", device="cpu")
+        pretrain(recipe(epochs=5), seed=0, runs=tmp_path / "stopped", device="cpu")
 
 
 def _stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
