@@ -24,25 +24,32 @@ def rank() -> int:
 
 def is_main_process() -> bool:
     """Whether this process is the first of its run, also before they have met."""
-    launcher = "SLURM_PROCID" if int(os.environ.get("SLURM_NTASKS", "1")) > 1 else "LOCAL_RANK"
-    return int(os.environ.get("RANK", os.environ.get(launcher, "0"))) == 0
+    number = "RANK" if "TORCHELASTIC_RUN_ID" in os.environ else "SLURM_PROCID" if started_by_srun() else "LOCAL_RANK"
+    return int(os.environ.get(number, "0")) == 0
 
 
 def started_by_a_launcher() -> tuple[int, int] | None:
     """Return the processes per machine and the machines that torchrun or srun has started; None without them.
 
+    A Slurm job whose script starts this program without srun has one process here, or as many as it is told to start.
     Raises UserError if they are not as many on every machine.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        here, every = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
-    elif int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ:
-        every = int(os.environ["SLURM_NTASKS"])
-        here = every // int(os.environ.get("SLURM_NNODES", "1"))
+        every, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+        machines = every // here
+    elif started_by_srun():
+        every, machines = int(os.environ["SLURM_STEP_NUM_TASKS"]), int(os.environ.get("SLURM_STEP_NUM_NODES", "1"))
+        here = every // machines
     else:
         return None
-    if every % here:
-        raise UserError(f"{every} processes, {here} of them on this machine: start as many on every machine")
-    return here, every // here
+    if here * machines != every:
+        raise UserError(f"{every} processes on {machines} machines: start as many on every one")
+    return here, machines
+
+
+def started_by_srun() -> bool:
+    """Whether srun started this process as one of several; SLURM_NTASKS alone says what a job may start."""
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 and "SLURM_PROCID" in os.environ
 
 
 def gather(mine: Tensor) -> Tensor:
@@ -53,7 +60,7 @@ def gather(mine: Tensor) -> Tensor:
     """
     if world_size() == 1:
         return mine
-    rows = [torch.empty_like(mine) for _ in range(world_size())]
+    rows = [torch.empty_like(mine, memory_format=torch.contiguous_format) for _ in range(world_size())]
     dist.all_gather(rows, mine.detach().contiguous())
     rows[rank()] = mine
     return torch.cat(rows)
@@ -90,5 +97,7 @@ class Agreement:
 def die_with_parent() -> None:
     """Have the kernel end this process when the one that started it dies, where it can (Linux)."""
     if sys.platform == "linux":
-        set_parent_death_signal = 1
+        parent, set_parent_death_signal = os.getppid(), 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the kernel knew
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -1,5 +1,6 @@
 """The training loop: images in, checkpoint.pt out."""
 
+import math
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -148,11 +149,11 @@ class _Run:
                 if stopping or saving or spoilt or last or knn_due or self.step % recipe.log_every == 0:
                     if spoilt:
                         return self._end(self._too_many_unreadable())
-                    if any(self.agreement.any(not self.finite)):
+                    if any(self.agreement.any(not self.finite or not self._encoder_is_finite())):
                         return self._end(self._divergence())
                     self._log(log, losses, embedded, moment, knn_due)
                 self.step += 1
-                advance(recipe.batch_size, f"loss {log.last['loss']:.3f}" if log else "")
+                advance(recipe.batch_size, f"loss {log.last.get('loss', math.nan):.3f}" if log else "")
                 if stopping or saving:
                     self._save(log)
                 if stopping:
@@ -161,8 +162,6 @@ class _Run:
                     told = f"{self.folder}: stopped after step {self.step}; the same command resumes"
                     return self._end(Interrupted(told))
             metrics = log.last if log else {}
-        if not all(tensor.isfinite().all() for tensor in self.bare.encoder.state_dict().values()):
-            return self._end(self._divergence())
         if fabric.is_global_zero:
             execution: dict[str, str | int] = {
                 "processes": fabric.world_size,
@@ -173,6 +172,9 @@ class _Run:
             publish(self.folder, recipe, self.seed, self.bare.encoder, metrics, execution, self.clock.total())
         fabric.barrier()
         return None
+
+    def _encoder_is_finite(self) -> bool:
+        return all(bool(tensor.isfinite().all()) for tensor in self.bare.encoder.state_dict().values())
 
     def _end(self, failure: SuperInfoError) -> None:
         if self.fabric.is_global_zero:
@@ -191,7 +193,9 @@ class _Run:
         self.optimizer.zero_grad()
         losses, embedded = self.gradients(views, self.share, noise, moment)
         if self.recipe.optimizer.clip_norm is not None:
-            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.recipe.optimizer.clip_norm)
+            # Overflow in half precision is the scaler's business, and divergence that of `_divergence`.
+            clip_norm = self.recipe.optimizer.clip_norm
+            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=clip_norm, error_if_nonfinite=False)
         self.optimizer.step()
         self.bare.after_step(embedded, moment)
         self.finite &= losses.total.detach().isfinite()

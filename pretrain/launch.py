@@ -1,10 +1,12 @@
 """The processes that train together, with Lightning Fabric."""
 
+import os
 from inspect import signature
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
@@ -24,7 +26,10 @@ def build_fabric(recipe: PretrainRecipe, device: str, devices: int) -> Fabric:
     here, machines = launched or (devices, 1)
     world = here * machines
     if kind == "cuda" and here > torch.cuda.device_count():
-        raise UserError(f"{here} processes on {torch.cuda.device_count()} GPUs: use one for each GPU at most")
+        found = torch.cuda.device_count()
+        raise UserError(
+            f"{here} processes see {found} GPUs: use one for each GPU at most, and let each process see all"
+        )
     if recipe.batch_size % world:
         raise UserError(f"batch_size {recipe.batch_size} is not divisible by {world} processes; change either")
     share = recipe.batch_size // world
@@ -34,8 +39,19 @@ def build_fabric(recipe: PretrainRecipe, device: str, devices: int) -> Fabric:
         raise UserError(f"chunk_size {recipe.chunk_size} does not divide the {share} images of a process; change it")
     if launched is None and not distributed.is_main_process():
         distributed.die_with_parent()
-    strategy = _data_parallel() if world > 1 else "auto"
-    return Fabric(accelerator=kind, devices=here, num_nodes=machines, strategy=strategy, precision=recipe.precision)
+    if kind == "cpu" and recipe.precision == "16-mixed":
+        raise UserError("precision 16-mixed needs a GPU; use bf16-mixed or 32-true")
+    if distributed.started_by_srun():
+        os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(here))  # which Lightning asks for, and srun need not set
+    return Fabric(
+        accelerator=kind,
+        devices=here,
+        num_nodes=machines,
+        strategy=_data_parallel() if world > 1 else "auto",
+        precision=recipe.precision,
+        # Lightning would take any process in a Slurm job for one that srun started.
+        plugins=None if launched else [LightningEnvironment()],
+    )
 
 
 def _data_parallel() -> DDPStrategy:

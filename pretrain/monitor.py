@@ -84,12 +84,12 @@ def _wandb_run(folder: Path, opened: ExitStack) -> Any:
     try:
         wandb = importlib.import_module("wandb")
     except ImportError:
-        raise UserError("W&B logging needs the package wandb: `pip install wandb`, or switch it off") from None
+        raise UserError("W&B needs the package wandb: `pip install wandb`, or --set monitor.wandb=false") from None
     try:
         run = wandb.init(project="superinfo", id=folder.name, name=folder.name, dir=str(folder), resume="allow")
     except wandb.Error as error:
         reason = " ".join(str(error).split()).rstrip(".")
-        raise UserError(f"W&B: {reason}; set WANDB_MODE=offline, or switch it off") from None
+        raise UserError(f"W&B: {reason}; set WANDB_MODE=offline, or --set monitor.wandb=false") from None
 
     def finish(kind: type[BaseException] | None, *_: object) -> None:
         run.finish(exit_code=int(kind is not None))

@@ -56,6 +56,8 @@ class OnlineKNN:
                 with suppress(UserError):  # an unreadable image neither votes nor asks; training counts it
                     pixels.append(centre_view(labelled.images[index], self._size))
                     labels.append(labelled.images.labels[index])
+            if not pixels:
+                continue
             batch = torch.from_numpy(np.stack(pixels)).to(device)
             normalised = (batch / 255 - self._mean.to(device)) / self._std.to(device)
             features.append(encoder(normalised.permute(0, 3, 1, 2)))

@@ -170,7 +170,8 @@ class Manifest(JsonArtifact):
     metrics: dict[str, float]
     """Of the last logged step: losses in nats, rates in images/s."""
     execution: dict[str, str | int] = Field(default_factory=dict)
-    """How it ran, where that may differ between runs of one recipe: processes, device, what batch norm saw."""
+    """How its last session ran, where that may differ between runs of one recipe: processes, device, precision, what
+    batch norm saw."""
     cost: Cost
     provenance: Provenance
 

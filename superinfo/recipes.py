@@ -96,8 +96,9 @@ def _absent(source: str | Path, folder: Path, names: Sequence[str] = ()) -> str:
     files = sorted(path.stem for path in folder.glob("*.yaml"))
     variants = [name for name in names if name not in files]
     more = f"; and variants, as {variants[0]}" if variants else ""
-    close = suggest(str(source), [*files, *variants])
-    return f"{source}: no recipe of that name{close}; shipped: {', '.join(files)}{more}"
+    if close := suggest(str(source), [*files, *variants]):
+        return f"{source}: no recipe of that name{close}"
+    return f"{source}: no recipe of that name; shipped: {', '.join(files)}{more}"
 
 
 def _resolve(found: _Found, seen: tuple[Path, ...]) -> dict[str, Any]:

@@ -86,6 +86,18 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_no_checkpoint(tmp_pa
     assert not list(tmp_path.rglob("checkpoint.pt"))
 
 
+@pytest.mark.parametrize("changes", [{"clip_norm": 1.0, "lr": 1e20}, {"lr": 1e38}])
+def test_weights_that_are_not_finite_stop_the_run_whatever_watches_it(
+    tmp_path: Path, changes: dict[str, float]
+) -> None:
+    watched = {"queries": RECIPE["data"] | {"split": "val", "count": 40}, "every_epochs": 1}
+    optimizer = {"kind": "sgd", **changes}
+    alone = recipe(optimizer=optimizer, monitor={"tensorboard": False, "knn": watched}, epochs=1, batch_size=96)
+    with pytest.raises(Diverged, match=r"not finite at step 0.*lower optimizer\.lr"):
+        pretrain(alone, seed=0, runs=tmp_path, device="cpu")
+    assert not list(tmp_path.rglob("checkpoint.pt"))
+
+
 def test_a_batch_larger_than_the_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="batch_size 128 is more than the 96 images"):
         pretrain(recipe(batch_size=128), seed=0, runs=tmp_path, device="cpu")

@@ -340,7 +340,7 @@ def test_without_wandb_asking_for_it_is_refused_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)  # import fails
-    with pytest.raises(UserError, match=r"^[^\n]*`pip install wandb`, or switch it off$"):
+    with pytest.raises(UserError, match=r"^[^\n]*`pip install wandb`, or --set monitor.wandb=false$"):
         MetricsLog(tmp_path, 0, wandb=True)
     assert list(tmp_path.iterdir()) == []
     MetricsLog(tmp_path, 0, tensorboard=False).close()
@@ -348,5 +348,7 @@ def test_without_wandb_asking_for_it_is_refused_and_leaves_nothing(
 
 def test_what_wandb_says_against_a_run_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", FakeWandb(refusal="no API key\n  configured."))
-    with pytest.raises(UserError, match=r"^W&B: no API key configured; set WANDB_MODE=offline, or switch it off$"):
+    with pytest.raises(
+        UserError, match=r"^W&B: no API key configured; set WANDB_MODE=offline, or --set monitor.wandb=false$"
+    ):
         MetricsLog(tmp_path, 0, tensorboard=False, wandb=True)

@@ -246,7 +246,7 @@ def test_a_recipe_is_found_by_the_name_of_a_shipped_one(tmp_path: Path) -> None:
 def test_an_unknown_recipe_name_lists_the_shipped_ones(tmp_path: Path) -> None:
     for name in ("first", "second"):
         write(tmp_path, "name: a\n", f"{name}.yaml")
-    with pytest.raises(UserError, match=r"fyrst: no recipe.*did you mean `first`\?.*shipped: first, second"):
+    with pytest.raises(UserError, match=r"fyrst: no recipe of that name \(did you mean `first`\?\)$"):
         load_recipe(Recipe, "fyrst", tmp_path)
     with pytest.raises(UserError, match=r"gone\.yaml: no such recipe file"):
         load_recipe(Recipe, tmp_path / "gone.yaml", tmp_path)
@@ -341,11 +341,8 @@ def test_the_names_of_a_folder_are_those_of_files_and_variants(tmp_path: Path) -
     [
         ("ball+rcc_small_blue", r"no variant `rcc` in .*did you mean `rc`.*its variants: rc, ip"),
         ("plain+rc", r"no variant `rc` in .*plain\.yaml; it has no variants"),
-        (
-            "ball+rc_smol_blue",
-            r"no recipe of that name \(did you mean `ball\+rc_small_blue`.*shipped: ball_small_blue, pl",
-        ),
-        ("ball+rc+ip_small_blue", r"no recipe of that name.*; and variants, as ball\+ip_small_blue"),
+        ("ball+rc_smol_blue", r"no recipe of that name \(did you mean `ball\+rc_small_blue`\?\)$"),
+        ("cube", r"no recipe of that name; shipped: ball_small_blue, plain; and variants, as ball\+ip_small_blue$"),
     ],
 )
 def test_a_variant_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Path, name: str, said: str) -> None:
