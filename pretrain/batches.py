@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from pretrain.unreadable import Unreadable
 from superinfo.datasets.images import ImageSet
 from superinfo.errors import UserError
 from superinfo.views import Pixels, TwoViews, view_generator
@@ -23,8 +24,6 @@ Position = tuple[int, int]
 """Epoch and index of an image."""
 PIECE = 256
 """Most images that a worker makes at a time."""
-Unreadable = dict[int, str]
-"""Images that cannot be read, by index, and why."""
 
 
 @dataclass
@@ -48,7 +47,7 @@ class TwoViewImages(Dataset[tuple[Pixels, Unreadable]]):
     def __getitem__(self, position: Position) -> tuple[Pixels, Unreadable]:
         epoch, index = position
         unreadable: Unreadable = {}
-        for candidate in (*range(index, len(self.images)), *range(index)):
+        for candidate in itertools.chain(range(index, len(self.images)), range(index)):
             try:
                 image = self.images[candidate]
             except UserError as error:
@@ -109,7 +108,7 @@ def load_batches(dataset: TwoViewImages, batches: Batches, workers: int, pin: bo
     )
     iterator = iter(loader)
     try:
-        yield _joined(iterator, batches.pieces)
+        yield _joined(iterator, batches.pieces, pin)
     finally:
         # Workers ignore the signal by which an exiting Python ends those that an error left over, and waits for them.
         if isinstance(iterator, _MultiProcessingDataLoaderIter):
@@ -124,10 +123,15 @@ def to_views(batch: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
     return v1, v2
 
 
-def _joined(iterator: Iterator[Batch], pieces: int) -> Iterator[Batch]:
+def _joined(iterator: Iterator[Batch], pieces: int, pin: bool) -> Iterator[Batch]:
     while batch := list(itertools.islice(iterator, pieces)):
-        unreadable = {index: reason for piece in batch for index, reason in piece.unreadable.items()}
-        yield Batch(torch.cat([piece.views for piece in batch]) if pieces > 1 else batch[0].views, unreadable)
+        if pieces == 1:
+            yield batch[0]
+            continue
+        images = sum(len(piece.views) for piece in batch)
+        views = torch.empty(images, *batch[0].views.shape[1:], dtype=torch.uint8, pin_memory=pin)
+        torch.cat([piece.views for piece in batch], out=views)
+        yield Batch(views, {index: reason for piece in batch for index, reason in piece.unreadable.items()})
 
 
 def _stack(samples: list[tuple[Pixels, Unreadable]]) -> Batch:

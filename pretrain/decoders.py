@@ -1,6 +1,5 @@
 """Decoders from features to small images."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,21 +12,19 @@ def pool_view(view: Tensor, size: int = POOLED_SIZE) -> Tensor:
 
 
 class Decoder(nn.Module):
-    """Features `(B, D)` to an image `(B, 3, s, s)`: the mean of q(g(v)|h), with one learned scalar log-variance.
+    """Features `(B, D)` to an image `(B, 3, s, s)`.
 
     It works at 4 px, then doubles up to `size`, a power of 2, whatever the view's size, so that its cost does not grow
     with it.
     """
 
-    def __init__(self, feature_dim: int, channels: int, size: int = POOLED_SIZE, *, with_variance: bool = True) -> None:
+    def __init__(self, feature_dim: int, channels: int, size: int = POOLED_SIZE) -> None:
         super().__init__()
         self.size = size
         self.seed = nn.Linear(feature_dim, channels * 4 * 4)
         doublings = (size // 4).bit_length() - 1
         self.widen = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(doublings))
         self.paint = nn.Conv2d(channels, 3, 3, padding=1)
-        if with_variance:
-            self.log_variance = nn.Parameter(torch.zeros(()))
 
     def forward(self, features: Tensor, size: int) -> Tensor:
         """Decode to `size` pixels a side, at most the decoder's own."""

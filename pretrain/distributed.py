@@ -4,12 +4,18 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
 from superinfo.errors import UserError
+
+K = TypeVar("K")
+V = TypeVar("V")
+T = TypeVar("T")
 
 
 def world_size() -> int:
@@ -76,7 +82,7 @@ def mean(values: dict[str, Tensor]) -> dict[str, float]:
 
 
 class Agreement:
-    """Whether any process says yes, asked of all at once by way of the CPU."""
+    """What the processes agree upon, by way of the CPU."""
 
     def __init__(self) -> None:
         self._group: dist.ProcessGroup | None = None
@@ -92,6 +98,33 @@ class Agreement:
         votes = torch.tensor(mine, dtype=torch.int32)
         dist.all_reduce(votes, dist.ReduceOp.MAX, self._group)
         return [bool(vote) for vote in votes]
+
+    def first(self, work: Callable[[], T]) -> T:
+        """Have the first process do something alone, and return its result in all.
+
+        If it raises, it alone does; the others exit, successfully, as a launcher would kill the first one if they
+        failed.
+        """
+        if self._group is None:
+            return work()
+        answer: list[Any] = [False, None]
+        try:
+            if rank() == 0:
+                answer = [True, work()]
+        finally:
+            dist.broadcast_object_list(answer, src=0, group=self._group)
+        if not answer[0]:
+            raise SystemExit(0)
+        result: T = answer[1]
+        return result
+
+    def merged(self, mine: dict[K, V]) -> dict[K, V]:
+        """Return what all processes have."""
+        if self._group is None:
+            return mine
+        every: list[Any] = [None] * world_size()
+        dist.all_gather_object(every, mine, self._group)
+        return {key: value for theirs in every for key, value in theirs.items()}
 
 
 def die_with_parent() -> None:

@@ -1,5 +1,7 @@
 """kNN accuracy of the encoder while it trains."""
 
+import math
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +26,7 @@ class OnlineKNN:
     def __init__(self, spec: KNNSpec, recipe: PretrainRecipe, images: ImageSet, cache: Path) -> None:
         """Raises UserError if images have no labels, or if the two sets' classes differ."""
         self.spec = spec
-        queries = open_images(spec.queries, cache)
+        queries = open_images(spec.queries, cache, field="monitor.knn.queries")
         if images.classes != queries.classes:
             raise UserError(f"monitor.knn.queries: {spec.queries.title} has other classes than {recipe.data.title}")
         labelled = np.flatnonzero(images.labels >= 0)
@@ -36,21 +38,30 @@ class OnlineKNN:
         self._gallery = _Labelled(images, chosen)
         self._queries = _Labelled(queries, np.flatnonzero(queries.labels >= 0))
 
-    def accuracy(self, encoder: ResNet) -> float:
-        """Return the share of queries whose class the nearest neighbours name; leaves the encoder as it was."""
+    def accuracy(self, encoder: ResNet, abandoned: Callable[[], bool]) -> float | None:
+        """Return the share of queries whose class the nearest neighbours name; leaves the encoder as it was.
+
+        None if it was abandoned, which is asked between batches; NaN if features are not finite.
+        """
         training = encoder.training
         encoder.eval()
-        gallery, gallery_labels = self._features(encoder, self._gallery)
-        queries, query_labels = self._features(encoder, self._queries)
+        gallery, gallery_labels = self._features(encoder, self._gallery, abandoned)
+        queries, query_labels = self._features(encoder, self._queries, abandoned)
         encoder.train(training)
+        if abandoned():
+            return None
+        if not (gallery.isfinite().all() and queries.isfinite().all()):
+            return math.nan
         k = min(self.spec.k, len(gallery))
         return knn_accuracy(gallery, gallery_labels, queries, query_labels, k=k, temperature=self.spec.temperature)
 
     @torch.no_grad()
-    def _features(self, encoder: ResNet, labelled: "_Labelled") -> tuple[Tensor, Tensor]:
+    def _features(self, encoder: ResNet, labelled: "_Labelled", abandoned: Callable[[], bool]) -> tuple[Tensor, Tensor]:
         device = encoder.conv1.weight.device
-        features, labels = [], []
+        features, labels = [torch.empty(0, encoder.feature_dim, device=device)], []
         for start in range(0, len(labelled.indices), BATCH):
+            if abandoned():
+                break
             pixels = []
             for index in labelled.indices[start : start + BATCH].tolist():
                 with suppress(UserError):  # an unreadable image neither votes nor asks; training counts it

@@ -28,29 +28,34 @@ def save_state(folder: Path, step: int, state: Mapping[str, Any], recipe_hash: s
         old.unlink()
 
 
-def load_state(folder: Path, recipe_hash: str, tell: bool = True) -> dict[str, Any] | None:
+def newest_state(folder: Path, recipe_hash: str) -> Path | None:
     """Return the newest whole state of a folder, None if there is none.
 
-    A broken one is put aside with a warning and the one before it taken. Raises UserError if all are broken, or if the
-    state is of another recipe.
+    A broken one is put aside with a warning. Raises UserError if all are broken, or if the state is of another recipe.
     """
-    paths = sorted(folder.glob(PATTERN), reverse=True)
-    for path in paths:
-        state = _read(path)
+    for path in sorted(folder.glob(PATTERN), reverse=True):
+        state = _whole(path)
         if state is None:
-            if tell:
-                path.rename(path.with_name(path.name + BROKEN))
-                say(f"{path}: broken training state, put aside as {path.name}{BROKEN}; taking the one before it")
+            path.rename(path.with_name(path.name + BROKEN))
+            say(f"{path}: broken training state, put aside as {path.name}{BROKEN}")
             continue
         if state["recipe_hash"] != recipe_hash:
             raise UserError(
                 f"{path}: state of another recipe ({state['recipe_hash'][:8]}, not {recipe_hash[:8]}); "
                 "move it out of this run's folder"
             )
-        return state
-    if paths or any(folder.glob(PATTERN + BROKEN)):
+        return path
+    if any(folder.glob(PATTERN + BROKEN)):
         raise UserError(f"{folder}: no whole training state left; delete {PATTERN}{BROKEN} to start this run anew")
     return None
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a state that another process found whole. Raises UserError if this machine does not see it."""
+    state = _whole(path) if path.exists() else None
+    if state is None:
+        raise UserError(f"{path}: not seen from this machine; put --runs where all machines of a run see it")
+    return state
 
 
 def remove_states(folder: Path) -> None:
@@ -59,7 +64,7 @@ def remove_states(folder: Path) -> None:
         path.unlink()
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _whole(path: Path) -> dict[str, Any] | None:
     data = path.read_bytes()
     if hashlib.sha256(data[_DIGEST:]).digest() != data[:_DIGEST]:
         return None

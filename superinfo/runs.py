@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Self
 
 from superinfo.artifacts import Provenance
-from superinfo.errors import UserError
+from superinfo.errors import Interrupted, UserError
 from superinfo.files import exclusive
 
 PACKAGES = (
@@ -70,6 +70,22 @@ class StopSignal:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def interruptible(what: str) -> Iterator[None]:
+    """Within the context SIGTERM and SIGUSR1 raise Interrupted at once, where there is nothing to save."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(f"{what}: stopped; the same command resumes")
+
+    numbers = (signal.SIGTERM, signal.SIGUSR1) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def provenance() -> Provenance:

@@ -10,10 +10,12 @@ import pytest
 
 from benchmarks.suite import load_suite, suite_table
 from pretrain.recipe import RECIPES as PRETRAIN
+from pretrain.recipe import PretrainRecipe
 from results.render import render_markdown
-from superinfo.artifacts import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
+from superinfo.artifacts import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Manifest
 from superinfo.cli import app
 from superinfo.recipes import recipe_names
+from superinfo.spec import identity_hash, load_recipe
 from transfer.convert.export import overlay_text
 from transfer.detection.config import CONFIGS
 from transfer.overlay import encoder_overlay
@@ -40,6 +42,14 @@ def test_the_demos_table_is_that_of_the_committed_records() -> None:
     table = suite_table(load_suite("demo"), ROOT / "results" / "records")
     assert [line.runs for line in table.lines] == [1, 1, 1]
     assert shown.strip() == render_markdown(table).strip()
+
+
+def test_the_committed_records_are_of_the_recipes_as_they_are() -> None:
+    manifests = [Manifest.read(path) for path in (ROOT / "results" / "records").glob("*/manifest.json")]
+    assert len(manifests) == 2
+    for manifest in manifests:
+        recipe = load_recipe(PretrainRecipe, manifest.recipe["name"], PRETRAIN)
+        assert manifest.recipe_hash == identity_hash(recipe), manifest.run
 
 
 def test_every_verb_is_shown_and_no_other() -> None:

@@ -27,7 +27,7 @@ class RC(Term):
         warmup_epochs: float = 0.0,
     ) -> None:
         super().__init__({"rc1": weight, "rc2": weight}, warmup_epochs)
-        self.decoder = Decoder(feature_dim, decoder_channels, size, with_variance=False)
+        self.decoder = Decoder(feature_dim, decoder_channels, size)
 
     def forward(self, view1: EncodedView, view2: EncodedView, noise: RowsOfNoise) -> Features:
         """Return the features and each image's squared error, mean over what was painted."""

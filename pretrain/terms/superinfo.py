@@ -1,6 +1,7 @@
 """The SuperInfo term: compress what h keeps of its own view, keep what predicts the other."""
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from pretrain.decoders import Decoder, pool_view
 from pretrain.noise import RowsOfNoise
@@ -41,6 +42,8 @@ class SuperInfo(Term):
         super().__init__({"kl1": c1, "kl2": c2, "nll1": p1, "nll2": p2}, warmup_epochs)
         self.posterior = Posterior(feature_dim, log_variance, learned_variance)
         self.decoder = Decoder(feature_dim, decoder_channels)
+        self.pixel_log_variance = nn.Parameter(torch.zeros(()))
+        """Of the decoder's Gaussian, the same for every pixel."""
 
     def forward(self, view1: EncodedView, view2: EncodedView, noise: RowsOfNoise) -> Features:
         """Return the samples that base and decoder read, and each image's KL and NLL."""
@@ -56,4 +59,4 @@ class SuperInfo(Term):
 
     def _nll(self, h: Tensor, other_view: Tensor) -> Tensor:
         target = pool_view(other_view, self.decoder.size)
-        return gaussian_nll(target, self.decoder(h, target.shape[-1]), self.decoder.log_variance)
+        return gaussian_nll(target, self.decoder(h, target.shape[-1]), self.pixel_log_variance)

@@ -109,16 +109,16 @@ class Standard(ImagesSpec):
 AnyImages = Annotated[ScenesObjects | Folder | Standard, Field(discriminator="kind")]
 
 
-def open_images(spec: ScenesObjects | Folder | Standard, cache: Path) -> ImageSet:
+def open_images(spec: ScenesObjects | Folder | Standard, cache: Path, field: str = "data") -> ImageSet:
     """Open an image set; `scenes` are generated below `cache` if they are not there yet.
 
-    Raises UserError if the folder is missing or holds no images.
+    Raises UserError, with the recipe's `field` in it, if the folder is missing or holds no images.
     """
     if isinstance(spec, ScenesObjects):
         return _generated_objects(spec, cache)
     if isinstance(spec, Folder):
-        return ImageFiles(data_root(spec.root, "data.root"))
-    return _standard(spec)
+        return ImageFiles(data_root(spec.root, f"{field}.root"))
+    return _standard(spec, field)
 
 
 def data_root(root: Path | None, field: str) -> Path:
@@ -201,22 +201,25 @@ def _generated_objects(spec: ScenesObjects, cache: Path) -> InMemory:
     return InMemory(images, labels, spec.classes)
 
 
-def _standard(spec: Standard) -> InMemory:
+def _standard(spec: Standard, field: str) -> InMemory:
     from torchvision import datasets
 
-    root = data_root(spec.root, "data.root")
+    root = data_root(spec.root, f"{field}.root")
+    source = {"stl10": datasets.STL10, "cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[spec.kind]
     arguments: dict[str, Any] = {"root": root, "download": spec.download}
     try:
         if spec.kind == "stl10":
-            stl10 = datasets.STL10(split=spec.split, **arguments)
+            stl10 = source(split=spec.split, **arguments)
             # Torchvision reads the names only where their file lies, and checks the images alone.
             return InMemory(
                 np.ascontiguousarray(stl10.data.transpose(0, 2, 3, 1)),
                 stl10.labels.astype(np.int64),
                 tuple(getattr(stl10, "classes", ())),
             )
-        source = datasets.CIFAR10 if spec.kind == "cifar10" else datasets.CIFAR100
         cifar = source(train=spec.split == "train", **arguments)
         return InMemory(np.asarray(cifar.data), np.array(cifar.targets, np.int64), tuple(cifar.classes))
-    except (RuntimeError, OSError) as error:
-        raise UserError(f"{root}: {' '.join(str(error).split())}; or set data.download=true") from None
+    except RuntimeError:
+        wanted = f"the folder {source.base_folder} of its authors' archive, whole"
+        raise UserError(f"{root}: no {spec.kind} here; expected {wanted}, or set {field}.download=true") from None
+    except OSError as error:
+        raise UserError(f"{root}: {' '.join(str(error).split())}; correct {field}.root") from None

@@ -10,32 +10,21 @@ from typing import TypedDict
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from pretrain import distributed
 from pretrain.gradients import Gradients
 from pretrain.methods import MoCo
-from pretrain.model import Pretraining, build_model
+from pretrain.model import Pretraining
 from pretrain.noise import Noise
-from pretrain.recipe import PretrainRecipe
 from pretrain.schedule import Moment
+from tests.pretrain.tiny import IMAGES, METHODS, build, settle, two_views
 
-METHODS = {
-    "simclr": {"hidden_dim": 16, "output_dim": 8},
-    "moco": {"hidden_dim": 16, "output_dim": 8, "queue_length": 20, "norm_groups": 2},
-    "byol": {"hidden_dim": 16, "output_dim": 8, "prediction_dim": 16},
-    "barlow_twins": {"hidden_dim": 16, "output_dim": 8},
-}
-TERMS: dict[str, dict[str, object]] = {
-    "none": {},
-    "superinfo": {"compression": [0.1, 0.2], "prediction": [0.01, 0.02], "variance": "learned", "log_variance": -2.0},
-    "lbe": {"weights": [0.25, 0.5, 1.0]},
-}
-WORLD, IMAGES = 2, 8
+WORLD = 2
 SHARE = IMAGES // WORLD
-CASES = [(method, term, SHARE) for method in METHODS for term in TERMS] + [
+CASES = [(method, term, SHARE) for method in METHODS for term in ("none", "superinfo", "lbe")] + [
     ("simclr", "none", 2),
     ("barlow_twins", "lbe", 2),
     ("moco", "lbe", 2),
@@ -58,34 +47,10 @@ class Report(TypedDict):
     gathered: Tensor
     gradient: Tensor
     agreed: list[bool]
+    first: str
+    left: str
+    merged: dict[int, str]
     who: tuple[int, int]
-
-
-def build(method: str, term: str) -> Pretraining:
-    recipe = {
-        "name": "test",
-        "data": {"kind": "scenes", "count": 8, "size": 16},
-        "view_size": 16,
-        "encoder": {"arch": "resnet18", "stem": "stl", "width": 0.125},
-        "method": {"kind": method, **METHODS[method]},
-        "term": {"kind": term, **TERMS[term]},
-        "optimizer": {"kind": "sgd", "lr": 0.1},
-        "epochs": 1,
-        "batch_size": IMAGES,
-    }
-    model = build_model(PretrainRecipe.parse(recipe, "test"), seed=0).double()
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.momentum = 1.0
-    with torch.no_grad():  # so that statistics fit
-        model(*two_views(), Noise(0, 0, IMAGES).rows(0, IMAGES))
-    return model
-
-
-def two_views() -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(5)
-    v1, v2 = torch.randn(2, IMAGES, 3, 16, 16, dtype=torch.float64, generator=generator)
-    return v1, 0.7 * v1 + 0.3 * v2
 
 
 def learn(bare: Pretraining, chunk_size: int) -> Outcome:
@@ -95,7 +60,7 @@ def learn(bare: Pretraining, chunk_size: int) -> Outcome:
     gradients = Gradients(model or bare, bare, chunk_size, without_sync=model.no_sync if model else None)
     share = IMAGES // distributed.world_size()
     first = distributed.rank() * share
-    v1, v2 = (view[first : first + share] for view in two_views())
+    v1, v2 = (view[first : first + share] for view in two_views(IMAGES))
     noise = Noise(0, 3, IMAGES)
     losses, embedded = gradients(lambda chunk: (v1[chunk], v2[chunk]), share, noise, MOMENT)
     bare.after_step(embedded, MOMENT)
@@ -108,7 +73,7 @@ def shuffled_keys(model: Pretraining) -> tuple[Tensor, Tensor]:
     """Return this process's keys in training mode, and the order in which the target saw the images."""
     share = IMAGES // WORLD
     first = distributed.rank() * share
-    v1, v2 = (view[first : first + share] for view in two_views())
+    v1, v2 = (view[first : first + share] for view in two_views(IMAGES))
     rows = Noise(0, 3, IMAGES).rows(first, first + share)
     embedded = model(v1, v2, rows)
     return torch.cat([embedded["k1"], embedded["k2"]]), rows.order("moco", 2 * IMAGES)
@@ -116,25 +81,42 @@ def shuffled_keys(model: Pretraining) -> tuple[Tensor, Tensor]:
 
 def work(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
-    models = {case: build(*case[:2]) for case in CASES}  # while each is alone: what they start from is the same
-    alone = build("moco", "none")
+    models = {case: settle(build(*case[:2])) for case in CASES}  # while each is alone: what they start from is the same
+    alone = settle(build("moco", "none"))
     dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=WORLD)
     steps = {case: learn(model, case[2]) for case, model in models.items()}
     keys, order = shuffled_keys(alone)
     mine = torch.full((3, 2), float(rank), requires_grad=True)
     gathered = distributed.gather(mine)
     (gradient,) = torch.autograd.grad((gathered * torch.arange(6.0)[:, None]).sum(), mine)
+    agreement = distributed.Agreement()
     report = Report(
         steps=steps,
         keys=keys,
         order=order,
         gathered=gathered.detach(),
         gradient=gradient,
-        agreed=distributed.Agreement().any(rank == 1, False, True),
+        agreed=agreement.any(rank == 1, False, True),
+        first=agreement.first(lambda: f"process {rank}"),
+        left=left_by(agreement),
+        merged=agreement.merged({rank: f"process {rank}"}),
         who=(distributed.rank(), distributed.world_size()),
     )
     torch.save(report, folder / f"{rank}.pt")
     dist.destroy_process_group()
+
+
+def left_by(agreement: distributed.Agreement) -> str:
+    """How a process leaves when the first one fails."""
+
+    def fail() -> None:
+        raise ValueError("no such folder")
+
+    try:
+        agreement.first(fail)
+    except (ValueError, SystemExit) as end:
+        return repr(end)
+    return "not at all"
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +148,7 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 def test_two_processes_compute_the_gradient_of_the_joint_batch(
     reports: list[Report], method: str, term: str, chunk_size: int
 ) -> None:
-    model = build(method, term)
+    model = settle(build(method, term))
     expected = learn(model, IMAGES)
     for rank, report in enumerate(reports):
         found = report["steps"][method, term, chunk_size]
@@ -179,7 +161,7 @@ def test_two_processes_compute_the_gradient_of_the_joint_batch(
 
 @pytest.mark.parametrize(("term", "chunk_size"), [case[1:] for case in CASES if case[0] == "moco"])
 def test_the_queue_is_the_same_in_both_processes_and_in_one(reports: list[Report], term: str, chunk_size: int) -> None:
-    model = build("moco", term)
+    model = settle(build("moco", term))
     assert isinstance(model.method, MoCo)
     before = model.method.queue.clone()
     expected = learn(model, IMAGES)["state"]
@@ -192,9 +174,9 @@ def test_the_queue_is_the_same_in_both_processes_and_in_one(reports: list[Report
 
 
 def test_each_process_normalises_its_share_of_the_shuffled_keys(reports: list[Report]) -> None:
-    model = build("moco", "none")
+    model = settle(build("moco", "none"))
     assert isinstance(model.method, MoCo)
-    views = two_views()
+    views = two_views(IMAGES)
     shares = [slice(rank * SHARE, (rank + 1) * SHARE) for rank in range(WORLD)]
     images = torch.cat([view[share] for share in shares for view in views])
     assert torch.equal(reports[0]["order"], reports[1]["order"])
@@ -218,12 +200,20 @@ def test_a_question_is_answered_yes_by_all_if_one_does(reports: list[Report]) ->
     assert [report["who"] for report in reports] == [(rank, WORLD) for rank in range(WORLD)]
 
 
+def test_what_the_first_process_finds_all_have_and_all_end_where_it_fails(reports: list[Report]) -> None:
+    assert [report["first"] for report in reports] == ["process 0"] * WORLD
+    assert [report["left"] for report in reports] == ["ValueError('no such folder')", "SystemExit(0)"]
+    assert [report["merged"] for report in reports] == [{0: "process 0", 1: "process 1"}] * WORLD
+
+
 def test_a_single_process_is_alone_and_gathers_and_agrees_with_itself() -> None:
     rows = torch.randn(3, 2, requires_grad=True)
     assert distributed.gather(rows) is rows
     assert (distributed.rank(), distributed.world_size()) == (0, 1)
     assert distributed.mean({"loss": torch.tensor(2.5)}) == {"loss": 2.5}
     assert distributed.Agreement().any(True, False) == [True, False]
+    assert distributed.Agreement().first(lambda: 3) == 3
+    assert distributed.Agreement().merged({1: "a"}) == {1: "a"}
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 import json
 import multiprocessing
+import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,29 +14,11 @@ import torch
 
 from pretrain.engine import pretrain
 from pretrain.model import build_model
-from pretrain.recipe import PretrainRecipe
 from pretrain.state import PATTERN
 from superinfo.artifacts import MANIFEST, Manifest, load_checkpoint, tensors_sha256
 from superinfo.encoders import load_encoder
 from superinfo.errors import Diverged, UserError
-
-RECIPE: dict[str, Any] = {
-    "name": "simclr+superinfo_tiny",
-    "data": {"kind": "scenes", "count": 96, "size": 32},
-    "view_size": 32,
-    "encoder": {"arch": "resnet18", "stem": "stl", "width": 0.125},
-    "method": {"kind": "simclr", "hidden_dim": 16, "output_dim": 8},
-    "term": {"kind": "superinfo", "compression": [1e-3, 1e-3], "prediction": [1e-4, 1e-4]},
-    "optimizer": {"kind": "adamw", "lr": 1e-3, "warmup_epochs": 1},
-    "epochs": 4,
-    "batch_size": 32,
-    "log_every": 1,
-    "monitor": {"tensorboard": False},
-}
-
-
-def recipe(**changes: object) -> PretrainRecipe:
-    return PretrainRecipe.parse(RECIPE | changes, "test")
+from tests.pretrain.tiny import RECIPE, recipe
 
 
 def test_a_run_leaves_a_checkpoint_that_says_what_it_is(tmp_path: Path) -> None:
@@ -129,6 +111,31 @@ def test_more_unreadable_images_than_stated_stop_the_run(tmp_path: Path) -> None
             pretrain(recipe(data=data, workers=workers, epochs=1), seed=0, runs=tmp_path / "runs", device="cpu")
         assert "\n" not in str(caught.value)
         assert not multiprocessing.active_children()
+
+
+def test_unreadable_images_are_counted_over_all_processes(tmp_path: Path) -> None:
+    """Each process meets some of them alone; together they are too many."""
+    _pictures(tmp_path / "images", 40, {7, 8, 9, 10})
+    data = {"kind": "folder", "name": "dogs", "root": str(tmp_path / "images")}
+    file = tmp_path / "dogs.yaml"
+    file.write_text(json.dumps(RECIPE | {"data": data, "max_unreadable": 0.09}))
+    command = [sys.executable, "-m", "superinfo.cli", "pretrain", str(file), "--device", "cpu", "--devices", "2"]
+    run = subprocess.run([*command, "--runs", str(tmp_path)], capture_output=True, text=True, check=False, timeout=200)
+    assert run.returncode == 2, run.stderr[-2000:]
+    told = [line for line in run.stderr.splitlines() if line.startswith("superinfo:")]
+    assert len(told) == 1
+    assert "4 of 40 images cannot be read, more than max_unreadable (0.09)" in told[0]
+
+
+def test_images_mended_between_two_sessions_are_not_held_against_a_run(tmp_path: Path) -> None:
+    whole = _pictures(tmp_path / "images", 40, {7})[0]
+    data = {"kind": "folder", "name": "dogs", "root": str(tmp_path / "images")}
+    with pytest.raises(UserError, match="1 of 40 images cannot be read"):
+        pretrain(recipe(data=data), seed=0, runs=tmp_path / "runs", device="cpu")
+    shutil.copy(whole.with_name("8.png"), whole)
+    path = pretrain(recipe(data=data), seed=0, runs=tmp_path / "runs", device="cpu")
+    lines = [json.loads(line) for line in (path.parent / "metrics.jsonl").read_text().splitlines()]
+    assert [line["unreadable"] for line in lines[1:]] == [0] * (len(lines) - 1)
 
 
 def test_a_set_without_one_readable_image_is_refused(tmp_path: Path) -> None:

@@ -6,67 +6,18 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pretrain.gradients import Gradients
 from pretrain.methods import Embedded
-from pretrain.model import Losses, Pretraining, build_model
+from pretrain.model import Losses, Pretraining
 from pretrain.noise import Noise
-from pretrain.recipe import PretrainRecipe
 from pretrain.schedule import Moment
+from tests.pretrain.tiny import IMAGES, METHODS, TERMS, build, settle, two_views
 
-METHODS = {
-    "simclr": {"hidden_dim": 16, "output_dim": 8},
-    "moco": {"hidden_dim": 16, "output_dim": 8, "queue_length": 20, "norm_groups": 4},
-    "byol": {"hidden_dim": 16, "output_dim": 8, "prediction_dim": 16},
-    "barlow_twins": {"hidden_dim": 16, "output_dim": 8},
-}
-TERMS: dict[str, dict[str, object]] = {
-    "none": {},
-    "superinfo": {"compression": [0.1, 0.2], "prediction": [0.01, 0.02], "variance": "learned", "log_variance": -2.0},
-    "rc": {"weight": 0.5, "size": 8},
-    "lbe": {"weights": [0.25, 0.5, 1.0]},
-    "ip": {"weight": 0.5},
-    "mib": {"weight": 0.1, "variance": "learned", "log_variance": -2.0},
-}
 ALONE = {(method, term) for method in ("moco", "byol") for term in TERMS if term != "lbe"}
 """Whose loss is the mean of the losses that each image has alone."""
-IMAGES = 8
 MOMENT = Moment(3, steps_per_epoch=4, epochs=2)
-
-
-def build(method: str, term: str) -> Pretraining:
-    recipe = {
-        "name": "test",
-        "data": {"kind": "scenes", "count": 8, "size": 16},
-        "view_size": 16,
-        "encoder": {"arch": "resnet18", "stem": "stl", "width": 0.125},
-        "method": {"kind": method, **METHODS[method]},
-        "term": {"kind": term, **TERMS[term]},
-        "optimizer": {"kind": "sgd", "lr": 0.1},
-        "epochs": 1,
-        "batch_size": IMAGES,
-    }
-    model = build_model(PretrainRecipe.parse(recipe, "test"), seed=0).double()
-    for parameter in model.term.parameters():  # posteriors start with a weight of zero
-        parameter.data.add_(0.1 * torch.randn_like(parameter))
-    return model
-
-
-def without_batch_norm_mixing_images(model: Pretraining) -> Pretraining:
-    """Evaluation mode, with statistics that fit, so that features neither explode nor are all alike."""
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.momentum = 1.0
-    with torch.no_grad():
-        model(*two_views(IMAGES), Noise(0, 0, IMAGES).rows(0, IMAGES))
-    return model.eval()
-
-
-def two_views(images: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(5)
-    v1, v2 = torch.randn(2, images, 3, 16, 16, dtype=torch.float64, generator=generator)
-    return v1, 0.7 * v1 + 0.3 * v2
 
 
 def learn(model: Pretraining, chunk_size: int, images: int = IMAGES) -> tuple[Losses, Embedded]:
@@ -91,7 +42,7 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 @pytest.mark.parametrize("term", TERMS)
 @pytest.mark.parametrize("method", METHODS)
 def test_the_gradient_of_a_batch_in_chunks_is_that_of_the_whole_batch(method: str, term: str) -> None:
-    model = without_batch_norm_mixing_images(build(method, term))
+    model = settle(build(method, term)).eval()
     losses, embedded = learn(model, IMAGES)
     expected = gradient_of(model)
     assert expected.keys() == {name for name, p in model.named_parameters() if p.requires_grad}
@@ -108,7 +59,7 @@ def test_the_gradient_of_a_batch_in_chunks_is_that_of_the_whole_batch(method: st
 @pytest.mark.parametrize("term", TERMS)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_loss_is_the_mean_of_its_images_own_where_it_says_so_and_there_alone(method: str, term: str) -> None:
-    model = without_batch_norm_mixing_images(build(method, term))
+    model = settle(build(method, term)).eval()
     assert model.separable == ((method, term) in ALONE)
     with torch.no_grad():
         embedded = model(*two_views(IMAGES), Noise(0, 3, IMAGES).rows(0, IMAGES))
@@ -157,7 +108,7 @@ def test_each_image_enters_the_running_statistics_once(method: str, term: str) -
 
 
 def test_gradients_add_to_those_that_are_there() -> None:
-    model = without_batch_norm_mixing_images(build("simclr", "superinfo"))
+    model = settle(build("simclr", "superinfo")).eval()
     learn(model, 2)
     once = gradient_of(model)
     learn(model, 2)

@@ -9,21 +9,10 @@ import yaml
 
 from pretrain.distributed import is_main_process, started_by_a_launcher
 from pretrain.engine import INTERRUPTED, pretrain
-from pretrain.recipe import PretrainRecipe
 from superinfo.artifacts import MANIFEST, Manifest
 from superinfo.errors import UserError
+from tests.pretrain import tiny
 
-RECIPE = {
-    "name": "barlow_twins_tiny",
-    "data": {"kind": "scenes", "count": 32, "size": 32},
-    "view_size": 32,
-    "encoder": {"arch": "resnet18", "stem": "stl", "width": 0.125},
-    "method": {"kind": "barlow_twins", "hidden_dim": 16, "output_dim": 16},
-    "optimizer": {"kind": "sgd", "lr": 1e-2},
-    "epochs": 1,
-    "batch_size": 16,
-    "monitor": {"tensorboard": False},
-}
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}
 SRUN = {"SLURM_STEP_NUM_TASKS": "6", "SLURM_STEP_NUM_NODES": "2", "SLURM_PROCID": "3"}
 NAMES = {*TORCHRUN, *SRUN, "RANK", "LOCAL_RANK", "SLURM_NTASKS"}
@@ -64,13 +53,13 @@ def test_a_job_that_slurm_gave_several_tasks_trains_alone_unless_srun_starts_the
 ) -> None:
     for name, value in {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "0"}.items():
         monkeypatch.setenv(name, value)
-    path = pretrain(PretrainRecipe.parse(RECIPE, "test"), seed=0, runs=tmp_path, device="cpu")
+    path = pretrain(tiny.recipe(epochs=1), seed=0, runs=tmp_path, device="cpu")
     assert Manifest.read(path.parent / MANIFEST).execution["processes"] == 1
 
 
 def test_torchrun_s_processes_train_together(tmp_path: Path) -> None:
     file = tmp_path / "tiny.yaml"
-    file.write_text(yaml.safe_dump(RECIPE))
+    file.write_text(yaml.safe_dump(tiny.RECIPE | {"epochs": 1}))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "superinfo.cli", "pretrain", str(file), "--device", "cpu", "--runs", str(tmp_path)]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
@@ -82,4 +71,4 @@ def test_torchrun_s_processes_train_together(tmp_path: Path) -> None:
 
 def test_half_precision_by_fp16_is_refused_on_a_cpu(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="16-mixed needs a GPU; use bf16-mixed"):
-        pretrain(PretrainRecipe.parse(RECIPE | {"precision": "16-mixed"}, "test"), 0, tmp_path, "cpu")
+        pretrain(tiny.recipe(precision="16-mixed"), 0, tmp_path, "cpu")

@@ -16,21 +16,9 @@ from pretrain.recipe import PretrainRecipe, checkpoint_path
 from pretrain.state import PATTERN
 from superinfo.artifacts import load_checkpoint, tensors_sha256
 from superinfo.errors import UserError
+from tests.pretrain import tiny
 
-RECIPE: dict[str, Any] = {
-    "name": "simclr+superinfo_tiny",
-    "data": {"kind": "scenes", "count": 96, "size": 32},
-    "view_size": 32,
-    "encoder": {"arch": "resnet18", "stem": "stl", "width": 0.125},
-    "method": {"kind": "simclr", "hidden_dim": 16, "output_dim": 8},
-    "term": {"kind": "superinfo", "compression": [1e-3, 1e-3], "prediction": [1e-4, 1e-4]},
-    "optimizer": {"kind": "adamw", "lr": 1e-3, "warmup_epochs": 1},
-    "epochs": 4,
-    "batch_size": 32,
-    "log_every": 1,
-    "save_minutes": 1e-4,
-    "monitor": {"tensorboard": False},
-}
+RECIPE = tiny.RECIPE | {"save_minutes": 1e-4}
 BASES = [
     pytest.param({"name": "simclr+superinfo_killed", "chunk_size": 16}, marks=pytest.mark.slow),
     pytest.param(
@@ -61,7 +49,7 @@ BASES = [
 
 
 def recipe(**changes: Any) -> PretrainRecipe:
-    return PretrainRecipe.parse(RECIPE | changes, "test")
+    return tiny.recipe(save_minutes=1e-4, **changes)
 
 
 def tensors(path: Path) -> str:

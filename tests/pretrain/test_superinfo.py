@@ -34,7 +34,7 @@ def definition(term: SuperInfo, mu: list[Tensor], views: list[Tensor], samples: 
             for m in row:
                 kl = kl + 0.5 * (m * m + math.exp(LOG_VARIANCE) - 1 - LOG_VARIANCE)
         other = F.adaptive_avg_pool2d(views[1 - i], 16)
-        log_variance = term.decoder.log_variance
+        log_variance = term.pixel_log_variance
         for target, mean in zip(other.flatten(), term.decoder(samples[i], 16).flatten(), strict=True):
             squares = (target - mean) ** 2 / log_variance.exp()
             nll = nll + 0.5 * (squares + log_variance + math.log(2 * math.pi))
@@ -53,7 +53,7 @@ def test_loss_equals_the_definition() -> None:
     torch.manual_seed(0)
     compression, prediction = (0.3, 0.7), (0.02, 0.05)
     term = SuperInfo(6, compression, prediction, log_variance=LOG_VARIANCE, decoder_channels=8).double()
-    term.decoder.log_variance.data.fill_(0.4)
+    term.pixel_log_variance.data.fill_(0.4)
     mu = [torch.randn(2, 6, dtype=torch.float64, requires_grad=True) for _ in range(2)]
     view1, view2 = encoded(*mu, size=32)
     rows = Noise(0, 0, 2).rows(0, 2)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from superinfo import runs
-from superinfo.errors import UserError
-from superinfo.runs import StopSignal, locked, peak_memory_mib, provenance, reset_peak_memory, run_id
+from superinfo.errors import Interrupted, UserError
+from superinfo.runs import StopSignal, interruptible, locked, peak_memory_mib, provenance, reset_peak_memory, run_id
 
 ROOT = Path(__file__).parents[2]
 Git = Callable[..., str]
@@ -140,3 +140,15 @@ def test_peak_memory_counts_what_was_used_and_let_go() -> None:
     assert peak_memory_mib() - before >= 95
     reset_peak_memory()
     assert peak_memory_mib() - before < 50
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_before_there_is_anything_to_save_ends_the_run_as_interrupted(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with (
+        pytest.raises(Interrupted, match="simclr: stopped; the same command resumes") as caught,
+        interruptible("simclr"),
+    ):
+        signal.raise_signal(number)
+    assert caught.value.exit_code == 75
+    assert signal.getsignal(number) == before
