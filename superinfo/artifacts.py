@@ -8,13 +8,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator
 
 from superinfo.errors import UserError
 from superinfo.files import write_atomically, write_json
-from superinfo.spec import Spec
+from superinfo.spec import Later, Spec
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +25,8 @@ WEIGHTS = "detectron2.pkl"
 OVERLAY = "detectron2.yaml"
 CONVERSION = "conversion.json"
 RECORD = "record.json"
+
+Positive = Annotated[float, Field(gt=0)]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -50,14 +52,30 @@ class JsonArtifact(Spec):
             raise UserError(f"{path}: not a {cls.__name__} of this version: {field}: {first['msg']}") from None
 
 
+Arch = Literal[
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+]
+
+
 class EncoderSpec(Spec):
     """A ResNet: depth, stem and width."""
 
-    arch: Literal["resnet18", "resnet34", "resnet50"] = "resnet50"
+    arch: Arch = "resnet50"
     stem: Literal["imagenet", "small", "stl"] = "imagenet"
     """imagenet: 7x7 stride 2 and max-pool; small: 3x3 stride 1; stl: 3x3 stride 2; the latter two without max-pool."""
-    width: float = Field(default=1.0, gt=0, le=4)
+    width: float = Field(default=1.0, gt=0, le=8)
     """Factor on every channel count, a multiple of 1/8."""
+    stride_in_1x1: Annotated[bool, Later] = False
+    """Whether a bottleneck strides in its first convolution, as MSRA's ResNets do, instead of in its 3x3 one."""
 
     @field_validator("width")
     @classmethod
@@ -75,6 +93,15 @@ class EncoderSpec(Spec):
     def stem_channels(self) -> int:
         """Return the channels after the stem."""
         return int(64 * self.width)
+
+
+class Pixels(Spec):
+    """How images are normalised before they enter an encoder."""
+
+    mean: tuple[float, float, float]
+    std: tuple[Positive, Positive, Positive]
+    """Per channel, in the order of channels that the encoder takes, of images in [0, 1]."""
+    channel_order: Literal["RGB", "BGR"] = "RGB"
 
 
 class CheckpointInfo(Spec):
@@ -176,25 +203,58 @@ class Manifest(JsonArtifact):
     provenance: Provenance
 
 
+class Source(Spec):
+    """Where an encoder comes from, and what it is: all that a detector must know of it."""
+
+    name: str
+    """Row name of the pretraining recipe, or the name of a file from elsewhere."""
+    layouts: list[str]
+    """Who writes such files; more than one where they write the same."""
+    branch: Literal["online", "target"]
+    encoder: EncoderSpec
+    pixels: Pixels
+    dtype: str
+    """Of the file's tensors; converted ones are float32."""
+    file_sha256: str
+    tensors_sha256: str
+    """Of the encoder as read: torchvision's keys, float32."""
+    checkpoint: CheckpointInfo | None
+    """What a checkpoint of this project says of itself."""
+
+
+class Loaded(Spec):
+    """What a target's own loader made of converted weights."""
+
+    tensors: int
+    """Of the target's backbone, counters apart."""
+    matched: int
+    """Of those, how many hold the source's values, bit by bit."""
+
+
 class Conversion(JsonArtifact):
     """The evidence that converted weights are the source encoder's."""
 
-    format: Literal["superinfo.conversion/1"] = "superinfo.conversion/1"
-    source: CheckpointInfo
-    source_file_sha256: str
-    source_tensors_sha256: str
-    weights_sha256: str
-    overlay_sha256: str
-    backbone: str
-    """Name of the backbone in Detectron2's registry."""
+    format: Literal["superinfo.conversion/2"] = "superinfo.conversion/2"
+    source: Source
+    target: str
+    stem_flipped: bool = False
+    """Whether the stem of a BGR encoder was turned to take RGB."""
+    files: dict[str, str]
+    """SHA-256 of each file beside this one."""
+    tensors: dict[str, str]
+    """SHA-256 of each converted tensor, by the target's key."""
     keys_used: dict[str, str]
-    """Source key to Detectron2 key."""
+    """The source's key to the target's."""
+    keys_made: dict[str, str]
+    """The target's key to how it was made, where the source has no such tensor."""
     keys_left: dict[str, str]
-    """Source key to the reason why it was left out."""
-    backbone_tensors: int
-    backbone_tensors_matched: int
+    """The source's key to the reason why it was left out."""
+    loaded: dict[str, Loaded]
+    """By what loaded it: Detectron2's FPN and C4, a torchvision model, ..."""
     feature_difference: dict[str, float]
-    """Per stage, max |converted - source| / max |source| on a fixed input."""
+    """Per stage, max |converted - source| / max |source| on a fixed input, over all that loaded it."""
+    feature_samples: dict[str, list[float]]
+    """Per stage, the source's features at fixed places on that input: the proof is run again without the source."""
     tolerance: float
     provenance: Provenance
 
@@ -207,11 +267,12 @@ class Who(Spec):
     method: str
     term: str
     dataset: str | None
-    epochs: int
+    epochs: int | None
+    """None where a file from elsewhere does not say."""
     seed: int
     encoder: EncoderSpec
     recipe_hash: str | None
-    """Of the pretraining recipe; None for random initialisation."""
+    """Of the pretraining recipe; None for random initialisation and for files from elsewhere."""
     tensors_sha256: str | None
     """Of the encoder; None for random initialisation."""
 

@@ -52,18 +52,49 @@ def pretrain(
         print(checkpoint)
 
 
+Layout = Annotated[str | None, typer.Option("--source", help="Who wrote the file, where it does not tell itself.")]
+Branch = Annotated[str | None, typer.Option(help="online or target: the trained encoder, or its momentum one.")]
+Facts = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="What no file tells: stem, mean, std, channel_order, stride_in_1x1, prefix."),
+]
+
+
 @app.command()
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint.pt of `superinfo pretrain`.")],
-    out: Annotated[Path, typer.Option(help="New folder for weights, overlay and evidence.")],
-    to: Annotated[str, typer.Option(help="detectron2.")] = "detectron2",
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint: torch, safetensors or a Detectron2 pickle.")],
+    out: Annotated[Path, typer.Option(help="New folder for weights and evidence.")],
+    to: Annotated[
+        str, typer.Option(help="detectron2, detectron2-pth, torchvision, timm or safetensors.")
+    ] = "detectron2",
+    source: Layout = None,
+    branch: Branch = None,
+    flip_stem: Annotated[bool, typer.Option("--flip-stem", help="Turn an encoder for BGR into one for RGB.")] = False,
+    facts: Facts = None,
 ) -> None:
-    """Convert an encoder to Detectron2 and prove it; prints the folder."""
-    if to != "detectron2":
-        raise UserError(f"--to {to}: unknown target; choose detectron2")
+    """Convert anyone's ResNet checkpoint for a detector or a library, and prove it; prints the folder."""
     from transfer.convert import convert as run
+    from transfer.convert.reading import parse_branch, parse_facts
 
-    print(run(checkpoint, out))
+    given = parse_facts(facts or ())
+    print(run(checkpoint, out, to, source=source, branch=parse_branch(branch), given=given, flip_stem=flip_stem))
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A checkpoint, or a folder that `superinfo convert` wrote.")],
+    source: Layout = None,
+    branch: Branch = None,
+    facts: Facts = None,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say what a checkpoint holds, and what it converts to; prove a converted folder again."""
+    from transfer.convert.inspection import inspect as run
+    from transfer.convert.inspection import render
+    from transfer.convert.reading import parse_branch, parse_facts
+
+    found = run(path, source, parse_branch(branch), parse_facts(facts or ()))
+    print(found.model_dump_json(indent=2) if json else render(found))
 
 
 @app.command()

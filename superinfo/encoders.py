@@ -7,14 +7,10 @@ from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from superinfo.architectures import ARCHITECTURES, Architecture
 from superinfo.artifacts import CheckpointInfo, EncoderSpec, load_checkpoint
 from superinfo.errors import UserError
 
-BLOCKS: dict[str, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int]]] = {
-    "resnet18": (BasicBlock, (2, 2, 2, 2)),
-    "resnet34": (BasicBlock, (3, 4, 6, 3)),
-    "resnet50": (Bottleneck, (3, 4, 6, 3)),
-}
 STAGES = ("res2", "res3", "res4", "res5")
 
 
@@ -28,7 +24,7 @@ class ResNet(nn.Module):
     def __init__(self, spec: EncoderSpec) -> None:
         super().__init__()
         channels = spec.stem_channels
-        block, depths = BLOCKS[spec.arch]
+        architecture = ARCHITECTURES[spec.arch]
         if spec.stem == "imagenet":
             self.conv1 = nn.Conv2d(3, channels, kernel_size=7, stride=2, padding=3, bias=False)
             self.maxpool: nn.Module = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
@@ -38,11 +34,12 @@ class ResNet(nn.Module):
             self.maxpool = nn.Identity()
         self.bn1 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
-        self.layer1 = _stage(block, channels, channels, depths[0], stride=1)
-        self.layer2 = _stage(block, channels * block.expansion, channels * 2, depths[1], stride=2)
-        self.layer3 = _stage(block, channels * 2 * block.expansion, channels * 4, depths[2], stride=2)
-        self.layer4 = _stage(block, channels * 4 * block.expansion, channels * 8, depths[3], stride=2)
-        self.feature_dim = channels * 8 * block.expansion
+        inputs = channels
+        for stage in range(4):
+            layer = _stage(architecture, stage, inputs, spec)
+            self.add_module(f"layer{stage + 1}", layer)
+            inputs = (channels << stage) * architecture.expansion
+        self.feature_dim = inputs
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -91,10 +88,16 @@ def count_flops(encoder: ResNet, size: int) -> float:
     return flops
 
 
-def _stage(block: type[BasicBlock | Bottleneck], inputs: int, planes: int, depth: int, stride: int) -> nn.Sequential:
-    outputs = planes * block.expansion
+def _stage(architecture: Architecture, stage: int, inputs: int, spec: EncoderSpec) -> nn.Sequential:
+    block: type[BasicBlock | Bottleneck] = Bottleneck if architecture.bottleneck else BasicBlock
+    planes, stride = spec.stem_channels << stage, 1 if stage == 0 else 2
+    outputs = planes * architecture.expansion
     shortcut = None
     if stride != 1 or inputs != outputs:
         shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-    first = block(inputs, planes, stride, shortcut)
-    return nn.Sequential(first, *(block(outputs, planes) for _ in range(depth - 1)))
+    groups, width = architecture.groups, architecture.width_per_group
+    first = block(inputs, planes, stride, shortcut, groups, width)
+    if spec.stride_in_1x1 and stride != 1:
+        first.conv1.stride, first.conv2.stride = (stride, stride), (1, 1)
+    others = (block(outputs, planes, groups=groups, base_width=width) for _ in range(architecture.depths[stage] - 1))
+    return nn.Sequential(first, *others)

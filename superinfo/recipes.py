@@ -48,6 +48,14 @@ def recipe_names(folder: Path) -> list[str]:
     return sorted(names)
 
 
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the fields that `a.b=value` texts set. Raises UserError if one is no such text."""
+    data: dict[str, Any] = {}
+    for override in overrides:
+        _apply(data, override)
+    return data
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping: `1e-4` is a number, only true and false are booleans, a repeated key is an error."""
     try:

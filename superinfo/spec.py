@@ -32,6 +32,10 @@ class NotIdentity:
     """Marks, in `Annotated`, a field that does not change a result: a path, workers, threads."""
 
 
+class Later:
+    """Marks, in `Annotated`, a field that came later: at its default it is not hashed, so that older runs stay valid."""
+
+
 def load_recipe(model: type[S], source: str | Path, shipped: Path, overrides: Sequence[str] = ()) -> S:
     """Read a recipe by path, or by name from the folder `shipped`, apply `a.b=c` overrides, and validate.
 
@@ -55,6 +59,7 @@ def identity(value: Any) -> Any:
             name: identity(getattr(value, name))
             for name, field in type(value).model_fields.items()
             if NotIdentity not in field.metadata
+            and not (Later in field.metadata and getattr(value, name) == field.default)
         }
     if isinstance(value, Mapping):
         return {str(key): identity(item) for key, item in value.items()}

@@ -1,33 +1,33 @@
 """The Detectron2 config that must go with an encoder's weights: exactly what a change of weights changes."""
 
 import math
+import re
 from typing import Any
 
-from superinfo.artifacts import EncoderSpec
+from superinfo.architectures import ARCHITECTURES
+from superinfo.artifacts import EncoderSpec, Pixels
 
 STEM_STRIDES = {"imagenet": 4, "small": 1, "stl": 2}
 
 
-def encoder_overlay(
-    encoder: EncoderSpec, mean: tuple[float, float, float], std: tuple[float, float, float]
-) -> dict[str, Any]:
-    """Return the overlay as nested config; `mean` and `std` are per channel, of RGB images in [0, 1].
+def encoder_overlay(encoder: EncoderSpec, pixels: Pixels) -> dict[str, Any]:
+    """Return the overlay as nested config.
 
     An encoder that Detectron2's own ResNet can be leaves the choice between C4 and FPN to the config below it; any
     other needs an FPN on a backbone that `transfer.detection.backbone` registers.
     """
-    channels = encoder.stem_channels
-    bottleneck = encoder.arch == "resnet50"
+    architecture, channels = ARCHITECTURES[encoder.arch], encoder.stem_channels
     model: dict[str, Any] = {
-        "PIXEL_MEAN": [round(255 * value, 4) for value in mean],
-        "PIXEL_STD": [round(255 * value, 4) for value in std],
+        "PIXEL_MEAN": [round(255 * value, 4) for value in pixels.mean],
+        "PIXEL_STD": [round(255 * value, 4) for value in pixels.std],
         "BACKBONE": {"FREEZE_AT": 0},
         "RESNETS": {
-            "DEPTH": int(encoder.arch.removeprefix("resnet")),
+            "DEPTH": depth(encoder),
             "STEM_OUT_CHANNELS": channels,
-            "RES2_OUT_CHANNELS": channels * (4 if bottleneck else 1),
-            "WIDTH_PER_GROUP": channels,
-            "STRIDE_IN_1X1": False,
+            "RES2_OUT_CHANNELS": channels * architecture.expansion,
+            "NUM_GROUPS": architecture.groups,
+            "WIDTH_PER_GROUP": architecture.inner_channels(channels) // architecture.groups,
+            "STRIDE_IN_1X1": encoder.stride_in_1x1,
             "NORM": "BN",
         },
     }
@@ -36,12 +36,17 @@ def encoder_overlay(
         model["BACKBONE"]["NAME"] = backbone_name(encoder)
         model["RPN"] = {"IN_FEATURES": levels}
         model["ROI_HEADS"] = {"IN_FEATURES": levels[:-1]}
-    return {"INPUT": {"FORMAT": "RGB"}, "MODEL": model}
+    return {"INPUT": {"FORMAT": pixels.channel_order}, "MODEL": model}
+
+
+def depth(encoder: EncoderSpec) -> int:
+    """Return the number of layers in the architecture's name: 18 to 152."""
+    return next(int(part) for part in re.findall(r"\d+", encoder.arch))
 
 
 def detectron2_builds(encoder: EncoderSpec) -> bool:
-    """Say whether Detectron2's own ResNet builder can build the encoder."""
-    return encoder.stem == "imagenet" and encoder.width == 1
+    """Say whether Detectron2's own ResNet builder can build the encoder: basic blocks it builds at one width only."""
+    return encoder.stem == "imagenet" and (encoder.width == 1 or ARCHITECTURES[encoder.arch].bottleneck)
 
 
 def backbone_name(encoder: EncoderSpec) -> str:

@@ -1,4 +1,4 @@
-"""The converter: an encoder's checkpoint to weights for a detector, with proof."""
+"""The converter: the encoder in anyone's checkpoint to weights for a detector or a library, with proof."""
 
 from transfer.convert.export import convert
 

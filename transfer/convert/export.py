@@ -1,98 +1,152 @@
-"""checkpoint.pt to a folder that Detectron2 loads: weights, overlay, evidence."""
+"""A checkpoint to a folder of weights for a detector or a library, with the evidence that they are the encoder's."""
 
-import pickle
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import yaml
+import torch
 from torch import Tensor
 
-from superinfo.artifacts import CONVERSION, OVERLAY, WEIGHTS, Conversion, tensors_sha256
-from superinfo.encoders import load_encoder
+from superinfo.artifacts import CONVERSION, Conversion, Pixels, Source, tensors_sha256
+from superinfo.encoders import ResNet, build_encoder
 from superinfo.errors import EvidenceRefused, UserError
-from superinfo.files import file_sha256, new_folder, write_atomically, write_text
+from superinfo.files import file_sha256, new_folder
 from superinfo.progress import say
 from superinfo.runs import provenance
-from transfer.convert.resnet import to_detectron2
-from transfer.overlay import backbone_name, encoder_overlay
+from transfer.convert.evidence import TOLERANCE, Evidence, features_difference, samples, source_features
+from transfer.convert.reading import Given, Reading, read_encoder, source_of
+from transfer.convert.sources import Branch
+from transfer.convert.targets import COUNTER, Target, target_named
+from transfer.convert.verify import tensor_hashes
 
-TOLERANCE = 1e-4
-BATCHES_TRACKED = "num_batches_tracked"
 
+def convert(
+    checkpoint: Path,
+    out: Path,
+    to: str = "detectron2",
+    *,
+    source: str | None = None,
+    branch: Branch | None = None,
+    given: Given = Given(),
+    flip_stem: bool = False,
+) -> Path:
+    """Write weights and `conversion.json`, and for Detectron2 the overlay, into the new folder `out`; return it.
 
-def convert(checkpoint: Path, out: Path) -> Path:
-    """Write `detectron2.pkl`, `detectron2.yaml` and `conversion.json` into the new folder `out`; return it.
-
-    Does nothing if `out` already holds this checkpoint's conversion. Raises UserError if `out` holds anything else,
-    and EvidenceRefused, with nothing written, if the proof fails.
+    `source` names a layout where the file alone does not tell, `branch` the online or the momentum encoder, `given` what
+    no file tells; `flip_stem` turns a BGR encoder into one for RGB. Does nothing if `out` already holds this conversion.
+    Raises UserError for a file that cannot be read or not in one way, and if `out` holds anything else; EvidenceRefused,
+    with nothing written, if a tensor is missing, left over or broken, or if the proof fails.
     """
-    from transfer.convert.proof import prove
-
-    encoder, info = load_encoder(checkpoint)
-    state = encoder.state_dict()
-    source_hash = tensors_sha256(state)
+    target = target_named(to)
+    reading = read_encoder(checkpoint, source, branch, given)
+    encoder = load_reading(checkpoint, reading)
+    assert reading.encoder is not None
+    if reason := target.refuse(reading.encoder):
+        raise UserError(f"{checkpoint}: not for {target.name}: {reason}")
+    expected = source_features(encoder, reading.pixels)
+    hash_read = tensors_sha256(encoder.state_dict())
+    origin = source_of(checkpoint, reading, file_sha256(checkpoint), hash_read)
+    if flip_stem:
+        origin = _flip(checkpoint, encoder, origin)
     if out.exists():
-        _check_same(out, source_hash, checkpoint)
+        _check_same(out, origin, target, checkpoint)
         return out
-    used, left = split_keys(state)
-    overlay = encoder_overlay(info.encoder, info.mean, info.std)
+    state = encoder.state_dict()
+    used = {key: name for key in state if (name := target.rename(key)) is not None}
+    converted = {used[key]: state[key] for key in used}
+    evidence = Evidence(partial(features_difference, source=expected))
     with new_folder(out) as folder:
-        _write_weights(folder / WEIGHTS, {used[key]: state[key] for key in used})
-        write_text(folder / OVERLAY, overlay_text(overlay))
-        proof = prove(folder / WEIGHTS, overlay, encoder, info)
-        if proof.matched < proof.tensors or not all(d <= TOLERANCE for d in proof.difference.values()):
-            raise EvidenceRefused(f"{checkpoint}: {proof.describe()}; nothing was written")
+        target.write(folder, converted, origin)
+        target.prove(folder / target.weights, origin, converted, evidence)
+        if not evidence.holds:
+            raise EvidenceRefused(f"{checkpoint}: {evidence.describe()}; nothing was written")
         Conversion(
-            source=info,
-            source_file_sha256=file_sha256(checkpoint),
-            source_tensors_sha256=source_hash,
-            weights_sha256=file_sha256(folder / WEIGHTS),
-            overlay_sha256=file_sha256(folder / OVERLAY),
-            backbone=backbone_name(info.encoder),
-            keys_used=used,
-            keys_left=left,
-            backbone_tensors=proof.tensors,
-            backbone_tensors_matched=proof.matched,
-            feature_difference=proof.difference,
+            source=origin,
+            target=target.name,
+            stem_flipped=flip_stem,
+            files={file.name: file_sha256(file) for file in sorted(folder.iterdir())},
+            tensors=tensor_hashes(converted),
+            keys_used={reading.keys[key]: name for key, name in used.items() if key in reading.keys},
+            keys_made={name: _how_made(key) for key, name in used.items() if key not in reading.keys},
+            keys_left=reading.left
+            | {reading.keys[k]: _NO_COUNTER for k in state if k not in used and k in reading.keys},
+            loaded=evidence.loaded,
+            feature_difference=evidence.difference,
+            feature_samples=samples(expected),
             tolerance=TOLERANCE,
             provenance=provenance(),
         ).write(folder / CONVERSION)
-    say(f"{info.name}: {proof.describe()}")
+    say(f"{origin.name} ({' or '.join(origin.layouts)}, {origin.branch}): {evidence.describe()}")
     return out
 
 
-def split_keys(state: dict[str, Tensor]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return which tensors go where in Detectron2, and which are left out and why."""
-    left = {
-        key: "a counter that no inference reads; Detectron2 starts its own"
-        for key in state
-        if key.endswith(BATCHES_TRACKED)
-    }
-    return {key: to_detectron2(key) for key in state if key not in left}, left
+_NO_COUNTER = "a counter that no inference reads; the target starts its own"
 
 
-def overlay_text(overlay: dict[str, Any]) -> str:
-    """Return the overlay as YAML with the note that must go with it."""
-    note = "# Goes over any Detectron2 config, with MODEL.WEIGHTS set to the detectron2.pkl beside this file.\n"
-    if "NAME" in overlay["MODEL"]["BACKBONE"]:
-        note += "# Needs `import transfer.detection.backbone`, which registers the backbone named here, and an FPN.\n"
-    return note + yaml.safe_dump(overlay, sort_keys=False, default_flow_style=None)
+def load_reading(path: Path, reading: Reading) -> ResNet:
+    """Return the encoder of a reading, its tensors views of the file, in evaluation mode.
+
+    Raises EvidenceRefused, with the tensor's name, for one that is missing, left over, of wrong shape or not finite, and
+    UserError where the stem does not follow from the file or no detector computes what the encoder does.
+    """
+    if reading.refused:
+        raise UserError(f"{path}: {reading.refused}")
+    if reading.faults:
+        name, problem = next(iter(reading.faults.items()))
+        more = f", and {len(reading.faults) - 1} more are wrong" if len(reading.faults) > 1 else ""
+        layout = " or ".join(reading.names)
+        raise EvidenceRefused(f"{path}: tensor {name} {problem}{more} (read as {layout}, {reading.found})")
+    if reading.encoder is None:
+        raise UserError(
+            f"{path}: its 3x3 stem does not show its stride: say --set stem=small (stride 1) or --set stem=stl (stride 2), "
+            "or --source NAME if that is its layout"
+        )
+    with torch.device("meta"):
+        encoder = build_encoder(reading.encoder)
+    state = {key: _checked(path, reading, key, tensor.read()) for key, tensor in reading.tensors.items()} | reading.made
+    for key in encoder.state_dict():
+        if key.endswith(COUNTER):
+            state.setdefault(key, torch.tensor(0))
+    encoder.load_state_dict(state, assign=True)
+    return encoder.eval()
 
 
-def _write_weights(path: Path, tensors: dict[str, Tensor]) -> None:
-    # Detectron2 finds unprefixed names below `backbone.` (C4) or `backbone.bottom_up.` (FPN) by its heuristics.
-    payload = {
-        "model": {key: tensor.numpy() for key, tensor in tensors.items()},
-        "__author__": "superinfo convert",
-        "matching_heuristics": True,
-    }
-    write_atomically(path, lambda file: pickle.dump(payload, file, protocol=4))
+def _checked(path: Path, reading: Reading, key: str, tensor: Tensor) -> Tensor:
+    name = reading.keys[key]
+    if key.endswith(COUNTER):
+        return tensor.to(torch.int64).reshape(())
+    if not tensor.is_floating_point():
+        raise EvidenceRefused(f"{path}: tensor {name} is of whole numbers; weights are not quantised")
+    values = tensor.float()
+    if not values.isfinite().all():
+        raise EvidenceRefused(f"{path}: tensor {name} has values that are not finite; did the training diverge?")
+    if key.endswith("running_var") and bool((values < 0).any()):
+        raise EvidenceRefused(f"{path}: tensor {name} has negative values; a variance has none")
+    return values
 
 
-def _check_same(out: Path, source_hash: str, checkpoint: Path) -> None:
+def _flip(path: Path, encoder: ResNet, origin: Source) -> Source:
+    """Turn the stem of an encoder for BGR, in place, so that it takes RGB."""
+    pixels = origin.pixels
+    if pixels.channel_order != "BGR":
+        raise UserError(f"{path}: takes RGB already; leave --flip-stem out")
+    encoder.conv1.weight = torch.nn.Parameter(encoder.conv1.weight.flip(1))
+    turned = Pixels(mean=pixels.mean[::-1], std=pixels.std[::-1], channel_order="RGB")
+    return origin.model_copy(update={"pixels": turned})
+
+
+def _how_made(key: str) -> str:
+    if key.endswith(COUNTER):
+        return "0: the source has no counter"
+    return "such that normalising changes nothing: the source's batch norm is an affine map"
+
+
+def _check_same(out: Path, origin: Source, target: Target, checkpoint: Path) -> None:
     if not (out / CONVERSION).exists():
         raise UserError(f"{out}: exists and is no conversion; name a new folder with --out")
-    if Conversion.read(out / CONVERSION).source_tensors_sha256 != source_hash:
+    held = Conversion.read(out / CONVERSION)
+    if held.source.tensors_sha256 != origin.tensors_sha256:
         raise UserError(
             f"{out}: holds the conversion of another checkpoint than {checkpoint}; name a new folder with --out"
         )
+    if (held.target, held.source.encoder, held.source.pixels) != (target.name, origin.encoder, origin.pixels):
+        raise UserError(f"{out}: holds another conversion of this checkpoint; name a new folder with --out")

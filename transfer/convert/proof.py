@@ -1,9 +1,11 @@
-"""Proof that Detectron2 loads every backbone tensor and computes the source encoder's features."""
+"""Proof that Detectron2 loads every backbone tensor and computes the source encoder's features.
+
+Detectors are built without memory, and only the backbone is given some: of a Mask R-CNN nothing else is looked at.
+"""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,50 +15,96 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from torch import Tensor, nn
 
-from superinfo.artifacts import CheckpointInfo
-from superinfo.encoders import STAGES, ResNet
+from superinfo.architectures import ARCHITECTURES
+from superinfo.artifacts import EncoderSpec
+from transfer.convert.evidence import Evidence, fixed_images
 from transfer.detection.config import read_config
+from transfer.overlay import detectron2_builds
 
-INPUT_SIZE = 64
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What was found."""
-
-    tensors: int
-    """Of the target's backbone, counters apart."""
-    matched: int
-    """Of those, how many Detectron2 filled with the source's values."""
-    difference: dict[str, float]
-    """Per stage, max |converted - source| / max |source|."""
-
-    def describe(self) -> str:
-        """Return the evidence in one line."""
-        share = 100 * self.matched / self.tensors
-        worst = max(self.difference, key=self.difference.__getitem__)
-        return (
-            f"{self.matched} of {self.tensors} backbone tensors matched ({share:.4g} %), "
-            f"features differ by at most {self.difference[worst]:.1e} (in {worst})"
-        )
+NETWORKS = {"FPN": "mask_rcnn_fpn", "C4": "mask_rcnn_c4"}
 
 
-def prove(weights: Path, overlay: dict[str, Any], encoder: ResNet, info: CheckpointInfo) -> Proof:
-    """Build a Mask R-CNN with the overlay, let Detectron2 load the weights, and compare with the source encoder."""
-    cfg = read_config("mask_rcnn_fpn")
+def prove_detectron2(
+    weights: Path, overlay: dict[str, Any], encoder: EncoderSpec, tensors: Mapping[str, Tensor], evidence: Evidence
+) -> None:
+    """Let Detectron2 build Mask R-CNNs with the overlay and load the weights; add what it finds to the evidence.
+
+    `tensors` are those that were converted, by Detectron2's names. C4 is proven where Detectron2 builds it: its heads
+    know bottlenecks alone, and its backbones no other stem.
+    """
+    for network in NETWORKS if builds_c4(encoder) else ("FPN",):
+        loaded, features = load(network, weights, overlay)
+        evidence.add(f"Detectron2 {network}", loaded, tensors)
+        evidence.compare(features)
+
+
+def builds_c4(encoder: EncoderSpec) -> bool:
+    """Say whether Detectron2's own C4 detector takes the encoder."""
+    return detectron2_builds(encoder) and ARCHITECTURES[encoder.arch].bottleneck
+
+
+def load(network: str, weights: Path, overlay: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the backbone's tensors by name, as Detectron2 loaded them, and the features of its stages."""
+    cfg = read_config(NETWORKS[network])
     cfg.merge_from_other_cfg(CfgNode(overlay))
-    cfg.MODEL.DEVICE = "cpu"
-    model = build_model(cfg).eval()
+    cfg.MODEL.DEVICE = "meta"
+    with torch.device("meta"):
+        model = build_model(cfg).eval()
+    backbone = bottom_up(model)
+    last: nn.Module | None = model.roi_heads.res5 if network == "C4" else None
+    for module in (backbone, last):
+        if module is not None:
+            module.to_empty(device="cpu")
     with _without_warnings():
-        tensors, matched = load_backbone(model, weights)
-    # Bytes of a fixed image pass each side's own normalisation, so that mean, std and channel order are proven too.
-    pixels = torch.randint(256, (2, 3, INPUT_SIZE, INPUT_SIZE), generator=torch.Generator().manual_seed(0)).float()
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (info.mean, info.std))
-    order = slice(None) if cfg.INPUT.FORMAT == "RGB" else [2, 1, 0]
+        load_backbone(model, weights)
+    tensors = backbone_tensors(model)
+    if last is not None:
+        tensors |= {f"res5.{key}": tensor for key, tensor in _values(last).items()}
+    # Bytes of fixed images pass the detector's own normalisation, so that mean, std and channel order are proven too.
+    images = fixed_images() if cfg.INPUT.FORMAT == "RGB" else fixed_images().flip(1)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD))
     with torch.no_grad():
-        ours = encoder.eval().stages((pixels / 255 - mean) / std)
-        theirs = model.backbone.bottom_up((pixels[:, order] - model.pixel_mean) / model.pixel_std)
-    return Proof(tensors, matched, {stage: _difference(theirs[stage], ours[stage]) for stage in STAGES})
+        features = backbone((images - mean) / std)
+        if last is not None:
+            features["res5"] = last(features["res4"])
+    return tensors, features
+
+
+def load_backbone(model: nn.Module, weights: Path) -> tuple[int, int]:
+    """Let Detectron2 load `weights` into a model; return how many backbone tensors there are, and how many it filled.
+
+    Every tensor of the backbone, and of a C4 head's last stage, is NaN before, so that one left alone cannot look loaded.
+    """
+    parts = [part for part in (bottom_up(model), _last_stage(model)) if part is not None]
+    with torch.no_grad():
+        for part in parts:
+            for tensor in _values(part).values():
+                tensor.fill_(torch.nan)
+    DetectionCheckpointer(model).load(str(weights))
+    loaded = [bool(tensor.isfinite().all()) for part in parts for tensor in _values(part).values()]
+    return len(loaded), sum(loaded)
+
+
+def bottom_up(model: nn.Module) -> nn.Module:
+    """Return a detector's ResNet."""
+    backbone = model.get_submodule("backbone")
+    found: nn.Module = getattr(backbone, "bottom_up", backbone)
+    return found
+
+
+def backbone_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return the floating-point tensors of a detector's ResNet, by name."""
+    return _values(bottom_up(model))
+
+
+def _last_stage(model: nn.Module) -> nn.Module | None:
+    """Return the fifth stage where it is a part of the heads, as in C4."""
+    found = getattr(getattr(model, "roi_heads", None), "res5", None)
+    return found if isinstance(found, nn.Module) else None
+
+
+def _values(module: nn.Module) -> dict[str, Tensor]:
+    return {key: tensor for key, tensor in module.state_dict().items() if tensor.is_floating_point()}
 
 
 @contextmanager
@@ -69,30 +117,3 @@ def _without_warnings() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-def load_backbone(model: nn.Module, weights: Path) -> tuple[int, int]:
-    """Let Detectron2 load `weights` into a model; return how many backbone tensors there are, and how many it filled.
-
-    Every tensor of the bottom-up backbone is set to NaN before, so that one left alone cannot look loaded.
-    """
-    state = backbone_tensors(model)
-    with torch.no_grad():
-        for tensor in state.values():
-            tensor.fill_(torch.nan)
-    DetectionCheckpointer(model).load(str(weights))
-    return len(state), sum(bool(tensor.isfinite().all()) for tensor in backbone_tensors(model).values())
-
-
-def backbone_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Return the floating-point tensors of a detector's bottom-up backbone, by name."""
-    backbone = model.get_submodule("backbone")
-    bottom_up: nn.Module = getattr(backbone, "bottom_up", backbone)
-    return {key: tensor for key, tensor in bottom_up.state_dict().items() if tensor.is_floating_point()}
-
-
-def _difference(converted: Tensor, source: Tensor) -> float:
-    if not converted.isfinite().all() or converted.shape != source.shape:
-        return float("inf")
-    largest = source.abs().max().clamp(min=torch.finfo(source.dtype).tiny)
-    return float((converted - source).abs().max() / largest)

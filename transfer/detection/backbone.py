@@ -18,7 +18,9 @@ from fvcore.nn import weight_init
 from torch import Tensor
 from torch.nn import functional as F
 
-DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
+from superinfo.architectures import ARCHITECTURES
+
+DEPTHS = {depth: ARCHITECTURES[f"resnet{depth}"].depths for depth in (18, 34, 50, 101, 152)}
 
 
 class SmallStem(CNNBlockBase):  # type: ignore[misc]  # Detectron2 has no types

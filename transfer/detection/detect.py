@@ -9,12 +9,12 @@ from typing import Any
 
 import yaml
 
-from superinfo.artifacts import CONVERSION, OVERLAY, RECORD, WEIGHTS, Conversion, Cost, Record, What, Who
+from superinfo.artifacts import OVERLAY, RECORD, WEIGHTS, Cost, Pixels, Record, What, Who
 from superinfo.errors import UserError
-from superinfo.files import file_sha256
 from superinfo.recipes import recipe_names
 from superinfo.runs import locked, peak_memory_mib, provenance, reset_peak_memory, run_id
 from superinfo.spec import identity, identity_hash, load_recipe
+from transfer.convert.verify import read_evidence, verify
 from transfer.overlay import encoder_overlay
 from transfer.recipe import RECIPES, DetectRecipe
 
@@ -53,21 +53,18 @@ def who_starts(recipe: DetectRecipe, weights: Path | None, seed: int) -> Who:
             recipe_hash=None,
             tensors_sha256=None,
         )
-    if not (weights / CONVERSION).is_file():
-        remedy = "`superinfo convert CHECKPOINT --to detectron2 --out DIR` makes them"
-        raise UserError(f"{weights}: no converted weights; {remedy}")
-    conversion = Conversion.read(weights / CONVERSION)
-    source = conversion.source
+    source = read_evidence(weights).source
+    info = source.checkpoint
     return Who(
         name=source.name,
-        method=source.method,
-        term=source.term,
-        dataset=source.dataset,
-        epochs=source.epochs,
-        seed=source.seed,
+        method=info.method if info else " or ".join(source.layouts),
+        term=info.term if info else "none",
+        dataset=info.dataset if info else None,
+        epochs=info.epochs if info else None,
+        seed=info.seed if info else 0,
         encoder=source.encoder,
-        recipe_hash=source.recipe_hash,
-        tensors_sha256=conversion.source_tensors_sha256,
+        recipe_hash=info.recipe_hash if info else None,
+        tensors_sha256=source.tensors_sha256,
     )
 
 
@@ -109,7 +106,8 @@ def _measure(
 
     folder = path.parent
     chosen = pick_device(device)
-    overlay = _read_overlay(weights) if weights else encoder_overlay(recipe.encoder, recipe.mean, recipe.std)
+    random_pixels = Pixels(mean=recipe.mean, std=recipe.std)
+    overlay = _read_overlay(weights) if weights else encoder_overlay(recipe.encoder, random_pixels)
     splits = register(recipe.data, runs)
     cfg = build_config(recipe, overlay, weights / WEIGHTS if weights else None, splits, seed, chosen, folder)
     reset_peak_memory()
@@ -150,10 +148,9 @@ def _measure(
 
 def _read_overlay(weights: Path) -> dict[str, Any]:
     """Read the overlay of a converted folder whose files are those that its evidence speaks of."""
-    evidence = Conversion.read(weights / CONVERSION)
-    for name, proven in ((WEIGHTS, evidence.weights_sha256), (OVERLAY, evidence.overlay_sha256)):
-        if file_sha256(weights / name) != proven:
-            raise UserError(f"{weights / name}: not the file that {CONVERSION} speaks of; convert the checkpoint anew")
+    evidence = verify(weights)
+    if WEIGHTS not in evidence.files:
+        raise UserError(f"{weights}: converted to {evidence.target}, not to Detectron2's {WEIGHTS}; convert it anew")
     overlay: dict[str, Any] = yaml.safe_load((weights / OVERLAY).read_text())
     return overlay
 

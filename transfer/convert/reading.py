@@ -1,0 +1,387 @@
+"""From a checkpoint of anyone to an encoder: which tensors, of which ResNet, fed with which pixels."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import torch
+
+from superinfo.architectures import encoder_shapes
+from superinfo.artifacts import CheckpointInfo, EncoderSpec, Pixels, Positive, Source
+from superinfo.errors import UserError
+from superinfo.recipes import parse_overrides, suggest
+from superinfo.spec import Spec
+from transfer.convert.architecture import Found, compare_shapes, find_architecture
+from transfer.convert.dialects import detectron2
+from transfer.convert.formats import Opened, open_checkpoint
+from transfer.convert.sources import LAYOUTS, WRAPPERS, Branch, Layout, Place
+from transfer.convert.tensors import Tensor
+
+MOST_DEPTH = 6
+MOST_NODES = 1_000_000
+OWN = "superinfo"
+"""This project's own layout, and the key under which its files say what they are."""
+
+OWN_CHECKPOINT = Layout(OWN, "this project", ())
+OWN_WEIGHTS = Layout(OWN, "this project, converted to Detectron2", (), dialect=detectron2)
+
+Map = dict[str, Tensor]
+"""Tensors by name."""
+
+
+class Given(Spec):
+    """What the user says of a file where it does not say so itself."""
+
+    prefix: str | None = None
+    """Below which a torchvision ResNet lies, in a layout that is not known."""
+    stem: Literal["imagenet", "small", "stl"] | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[Positive, Positive, Positive] | None = None
+    channel_order: Literal["RGB", "BGR"] | None = None
+    stride_in_1x1: bool | None = None
+
+    def pixels(self, known: Pixels) -> Pixels:
+        """Return the layout's pixels, but for what is given."""
+        return Pixels(
+            mean=self.mean or known.mean,
+            std=self.std or known.std,
+            channel_order=self.channel_order or known.channel_order,
+        )
+
+
+def parse_facts(overrides: Sequence[str]) -> Given:
+    """Read `stem=small` and the like. Raises UserError for an unknown field or a wrong value."""
+    return Given.parse(parse_overrides(overrides), "--set")
+
+
+def parse_branch(name: str | None) -> Branch | None:
+    """Raises UserError for a name that is no branch."""
+    if name is not None and name not in get_args(Branch):
+        raise UserError(f"--branch {name}: choose {' or '.join(get_args(Branch))}")
+    return cast(Branch | None, name)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to read a file: all of an encoder, in torchvision's keys."""
+
+    layouts: tuple[Layout, ...]
+    branch: Branch
+    map: str
+    """Path of the dictionary that the tensors are in."""
+    tensors: Map
+    keys: dict[str, str]
+    """By torchvision key, the file's."""
+    left: dict[str, str]
+    """By the file's key, why it is no part of the encoder."""
+    faults: dict[str, str]
+    """By the file's key, what is wrong."""
+    encoder: EncoderSpec | None
+    """None where the stem does not follow from the file."""
+    found: str
+    """The architecture in words."""
+    pixels: Pixels
+    refused: str = ""
+    info: CheckpointInfo | None = None
+    made: dict[str, torch.Tensor] = field(default_factory=dict)
+    """By torchvision key: tensors that the file leaves out."""
+
+    @property
+    def names(self) -> list[str]:
+        """Return the layouts' names."""
+        return [layout.name for layout in self.layouts]
+
+    def describe(self) -> str:
+        """Return what sets it apart from other readings."""
+        stem = self.encoder.stem if self.encoder else "unknown"
+        stride = ", stride in 1x1" if self.encoder and self.encoder.stride_in_1x1 else ""
+        mean = "/".join(f"{value:.3g}" for value in self.pixels.mean)
+        std = "/".join(f"{value:.3g}" for value in self.pixels.std)
+        where = next(iter(self.keys.values()), "nothing")
+        return f"{where}, {stem} stem{stride}, {self.pixels.channel_order}, mean {mean}, std {std}"
+
+
+def read_encoder(
+    path: Path, source: str | None = None, branch: Branch | None = None, given: Given = Given()
+) -> Reading:
+    """Open a checkpoint and find the encoder in it, faults and all.
+
+    Raises UserError for a file that cannot be read, one in which no known layout is found, and one that can be read in
+    two ways; the message says which, and how to choose.
+    """
+    return choose(path, open_checkpoint(path), source, branch, given)
+
+
+def choose(path: Path, opened: Opened, source: str | None, branch: Branch | None, given: Given) -> Reading:
+    """Find the only reading of an opened file, or raise as `read_encoder` does."""
+    maps = all_maps(opened.content)
+    if source is not None and source != OWN and source not in {layout.name for layout in LAYOUTS}:
+        names = [OWN, *(layout.name for layout in LAYOUTS)]
+        raise UserError(f"--source {source}: unknown{suggest(source, names)}; choose from {', '.join(names)}")
+    if (own := _read_own(path, opened, maps, given)) is not None and source in {None, OWN}:
+        return own
+    if not any(maps.values()):
+        raise UserError(f"{path}: holds no tensors by name; save a state_dict")
+    facts = {name for names in maps.values() for name in names} | _facts(opened)
+    layouts = [layout for layout in LAYOUTS if source is None or layout.name == source]
+    if given.prefix is not None:
+        custom = Layout("given", f"below `{given.prefix}`, as given", (Place(given.prefix),))
+        layouts = [custom]
+    readings = [
+        reading
+        for layout in layouts
+        if source is not None or given.prefix is not None or (_is_marked(layout, facts) and not layout.only_named)
+        for reading in _readings(layout, maps, branch or layout.default, given)
+    ]
+    if not readings:
+        raise UserError(f"{path}: {_unknown(maps, source, branch, layouts)}")
+    fewest = min(_count(reading) for reading in readings)
+    groups = _grouped([reading for reading in readings if _count(reading) == fewest])
+    if len(groups) > 1:
+        ways = "; ".join(f"{' or '.join(reading.names)} ({reading.describe()})" for reading in groups)
+        raise UserError(f"{path}: can be read in {len(groups)} ways: {ways}; choose by --source NAME")
+    return groups[0]
+
+
+def source_of(path: Path, reading: Reading, file_sha256: str, tensors_sha256: str) -> Source:
+    """Describe a reading that has no faults."""
+    assert reading.encoder is not None
+    dtypes = {str(t.dtype).removeprefix("torch.") for t in reading.tensors.values() if t.dtype.is_floating_point}
+    return Source(
+        name=reading.info.name if reading.info else re.sub(r"[^A-Za-z0-9+._-]", "_", path.stem),
+        layouts=reading.names,
+        branch=reading.branch,
+        encoder=reading.encoder,
+        pixels=reading.pixels,
+        dtype=", ".join(sorted(dtypes)),
+        file_sha256=file_sha256,
+        tensors_sha256=tensors_sha256,
+        checkpoint=reading.info,
+    )
+
+
+def _read_own(path: Path, opened: Opened, maps: dict[str, Map], given: Given) -> Reading | None:
+    """Read a file of this project, which says itself what it holds."""
+    said = opened.content.get(OWN) if isinstance(opened.content, dict) else None
+    info, layout = None, OWN_CHECKPOINT
+    if isinstance(said, dict) and "encoder" in said and "state_dict" in maps:
+        info = CheckpointInfo.parse(said, str(path))
+        where, encoder = "state_dict", info.encoder
+        pixels = Pixels(mean=info.mean, std=info.std, channel_order=info.channel_order)
+    elif isinstance(said, dict) and "pixels" in said and "model" in maps:
+        source = Source.parse(said, str(path))
+        where, layout, encoder, pixels, info = "model", OWN_WEIGHTS, source.encoder, source.pixels, source.checkpoint
+    elif OWN in opened.metadata:
+        source = Source.parse(_json(opened.metadata[OWN], path), str(path))
+        where, encoder, pixels, info = "", source.encoder, source.pixels, source.checkpoint
+    else:
+        return None
+    table = layout.dialect()
+    keys = {table.get(name, name): name for name in maps[where]}
+    spelling = {ours: theirs for theirs, ours in table.items()}
+    shapes = {key: tuple(maps[where][name].shape) for key, name in keys.items()}
+    faults = compare_shapes(shapes, encoder_shapes(encoder))
+    return Reading(
+        layouts=(layout,),
+        branch="online",
+        map=where,
+        tensors={key: maps[where][name] for key, name in keys.items()},
+        keys=keys,
+        left={},
+        faults={keys.get(key, spelling.get(key, key)): problem for key, problem in faults.items()},
+        encoder=encoder,
+        found=f"{encoder.arch}, width {encoder.width:g}",
+        pixels=given.pixels(pixels),
+        info=info,
+    )
+
+
+def _json(text: str, path: Path) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise UserError(f"{path}: its metadata `{OWN}` is broken; convert the checkpoint anew") from None
+
+
+def all_maps(content: Any) -> dict[str, Map]:
+    """Return the dictionaries with tensors by name, by their path of keys; an optimiser's do not count."""
+    return dict(_maps(content))
+
+
+def _maps(content: Any) -> Iterator[tuple[str, Map]]:
+    waiting, seen, nodes = [("", content, 0)], set(), 0
+    while waiting:
+        path, node, depth = waiting.pop()
+        if not isinstance(node, dict) or id(node) in seen or depth > MOST_DEPTH:
+            continue
+        seen.add(id(node))
+        nodes += len(node)
+        if nodes > MOST_NODES:
+            return
+        tensors = {key: value for key, value in node.items() if isinstance(key, str) and _is_tensor(value)}
+        if tensors:
+            yield path, tensors
+        waiting += [
+            (f"{path}/{key}".strip("/"), value, depth + 1)
+            for key, value in node.items()
+            if isinstance(key, str) and isinstance(value, dict) and "optimizer" not in key
+        ]
+
+
+def _is_tensor(value: Any) -> bool:
+    return hasattr(value, "read") and hasattr(value, "shape")
+
+
+def _facts(opened: Opened) -> set[str]:
+    content = opened.content
+    if not isinstance(content, dict):
+        return set()
+    author = content.get("__author__")
+    return {key for key in content if isinstance(key, str)} | {f"__author__={author}"}
+
+
+def _is_marked(layout: Layout, facts: set[str]) -> bool:
+    def seen(pattern: str) -> bool:
+        return any(re.search(pattern, fact) for fact in facts)
+
+    return all(map(seen, layout.marks)) and not any(map(seen, layout.unless))
+
+
+def _readings(layout: Layout, maps: dict[str, Map], branch: Branch, given: Given) -> Iterator[Reading]:
+    """Yield what a layout makes of each dictionary that holds such an encoder."""
+    for path, tensors in maps.items():
+        for place in layout.online if branch == "online" else layout.target:
+            if path in place.maps and (reading := _reading(layout, path, tensors, place, branch, given)):
+                yield reading
+                break
+
+
+def _reading(layout: Layout, path: str, tensors: Map, place: Place, branch: Branch, given: Given) -> Reading | None:
+    table = layout.dialect()
+    for wrapper in WRAPPERS:
+        prefix = wrapper + place.prefix
+        inside = _inside(tensors, prefix, place, wrapper)
+        keys = {table[key]: name for key, name in inside.items() if key in table}
+        if any(key.startswith("layer") and "conv" in key for key in keys):
+            break
+    else:
+        return None
+    spelling = {ours: theirs for theirs, ours in table.items()}
+    made = _statistics(keys, tensors) if "caffe2" in layout.name else {}
+    shapes = {key: tuple(tensors[name].shape) for key, name in keys.items()}
+    found = find_architecture(shapes | {key: tuple(tensor.shape) for key, tensor in made.items()})
+    faults = {keys.get(key, prefix + spelling.get(key, key)): problem for key, problem in found.faults.items()}
+    heads = re.compile(layout.heads or r"(?!)")
+    faults |= {
+        name: "is in no ResNet of this layout"
+        for key, name in inside.items()
+        if key not in table and not heads.match(key)
+    }
+    used = set(keys.values())
+    stem = given.stem or ("imagenet" if found.kernel == 7 else layout.small_stem)
+    stride = layout.stride_in_1x1 if given.stride_in_1x1 is None else given.stride_in_1x1
+    return Reading(
+        layouts=(layout,),
+        branch=branch,
+        map=path,
+        tensors={key: tensors[name] for key, name in keys.items()},
+        keys=keys,
+        left={name: _reason(name, prefix) for name in tensors if name not in used and name not in faults},
+        faults=faults,
+        encoder=_spec(found, stem, stride),
+        found=f"{found.arch}, width {found.width:g}",
+        pixels=given.pixels(layout.pixels),
+        refused=layout.refused or (layout.refused_small if found.kernel == 3 and given.stem is None else ""),
+        made=made,
+    )
+
+
+def _inside(tensors: Map, prefix: str, place: Place, wrapper: str) -> dict[str, str]:
+    """Return the names below a place's prefixes, by what comes after."""
+    inside = {name.removeprefix(prefix): name for name in tensors if name.startswith(prefix)}
+    for further, beginning in place.also:
+        start = wrapper + further
+        inside |= {name.removeprefix(start): name for name in tensors if name.startswith(start + beginning)}
+    return inside
+
+
+def _spec(found: Found, stem: Literal["imagenet", "small", "stl"] | None, stride_in_1x1: bool) -> EncoderSpec | None:
+    if stem is None or (stem == "imagenet") != (found.kernel == 7):
+        return None
+    bottleneck = not found.arch.endswith(("18", "34"))
+    return EncoderSpec(arch=found.arch, stem=stem, width=found.width, stride_in_1x1=stride_in_1x1 and bottleneck)
+
+
+def _statistics(keys: Mapping[str, str], tensors: Map) -> dict[str, torch.Tensor]:
+    """Make the statistics of batch norms that are only an affine map: such that normalising changes nothing."""
+    made = {}
+    for key in [key for key in keys if key.endswith(".bias")]:
+        norm, shape = key.removesuffix(".bias"), tensors[keys[key]].shape
+        if f"{norm}.running_mean" not in keys:
+            made[f"{norm}.running_mean"] = torch.zeros(shape)
+            made[f"{norm}.running_var"] = torch.ones(shape) - 1e-5
+    return made
+
+
+_REASONS = (
+    (r"num_batches_tracked$", "a counter that no inference reads"),
+    (r"(^|\.)queue", "a queue of keys"),
+    (r"prototype", "prototypes of clusters"),
+    (r"(^|\.)(proj|neck)|projector|projection", "projection head"),
+    (r"predict", "prediction head"),
+    (r"momentum|teacher|target|encoder_k", "the momentum encoder, or a head of it; --branch target reads that encoder"),
+    (
+        r"student|online|encoder_q|base_encoder",
+        "the online encoder, or a head of it; --branch online reads that encoder",
+    ),
+    (r"(^|\.)(fc|linear|classifier|head|heads|cls_score|logit)", "a classifier or another head"),
+    (r"proposal_generator|roi_heads|fpn_|mask|bbox|rpn", "a part of the detector"),
+    (r"decod|recon", "a decoder"),
+    (r"bank|center|centre|criterion|loss", "a state of the loss"),
+)
+
+
+def _reason(name: str, prefix: str) -> str:
+    if prefix and name.startswith(prefix):
+        return "a head on top of the encoder: classifier or projection"
+    for pattern, reason in _REASONS:
+        if re.search(pattern, name):
+            return reason
+    return f"not below `{prefix}`, where the encoder is"
+
+
+def _count(reading: Reading) -> int:
+    return len(reading.faults)
+
+
+def _grouped(readings: list[Reading]) -> list[Reading]:
+    """Join the readings that differ in nothing but their layouts' names."""
+    groups: dict[Any, list[Reading]] = {}
+    for reading in readings:
+        what = (reading.map, tuple(sorted(reading.keys.items())), reading.encoder, reading.pixels, reading.refused)
+        groups.setdefault((what[0], what[1], str(what[2]), str(what[3]), what[4]), []).append(reading)
+    joined = []
+    for group in groups.values():
+        layouts = tuple(layout for reading in group for layout in reading.layouts)
+        joined.append(Reading(**{**vars(group[0]), "layouts": layouts}))
+    return joined
+
+
+def _unknown(maps: dict[str, Map], source: str | None, branch: Branch | None, layouts: list[Layout]) -> str:
+    names = [name for tensors in maps.values() for name in tensors]
+    shown = ", ".join(names[:3])
+    if source is not None:
+        return f"not as {source} writes it; it has {shown}, ..."
+    if any("attnpool" in name for name in names):
+        return "CLIP's ResNet, whose stem and pooling no detector here has"
+    if any(re.search(r"cls_token|patch_embed|pos_embed", name) for name in names):
+        return "a vision transformer; this converts ResNets"
+    if branch == "target":
+        return "holds no momentum encoder that is known; leave --branch out"
+    if roots := sorted({name.split("layer1.0.conv1.weight")[0] for name in names if "layer1.0.conv1.weight" in name}):
+        ways = " or ".join(f"--set prefix={root}" for root in roots[:4])
+        return f"no layout that is known, but a ResNet lies there: {ways} reads it, with ImageNet's mean and std"
+    return f"no ResNet in a layout that is known; it has {shown}, ..."

@@ -1,0 +1,90 @@
+"""Whether a converted folder is what its evidence speaks of."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from superinfo.artifacts import CONVERSION, Conversion, tensors_sha256
+from superinfo.errors import EvidenceRefused, UserError
+from superinfo.files import file_sha256
+from transfer.convert.evidence import Evidence, samples_difference
+from transfer.convert.formats import open_checkpoint
+from transfer.convert.targets import target_named
+
+
+def tensor_hashes(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the SHA-256 of each tensor, over its name, dtype, shape and bytes."""
+    return {key: tensors_sha256({key: tensor}) for key, tensor in tensors.items()}
+
+
+def read_evidence(folder: Path) -> Conversion:
+    """Return the evidence of a converted folder. Raises UserError if it is none."""
+    if not (folder / CONVERSION).is_file():
+        remedy = "`superinfo convert CHECKPOINT --to detectron2 --out DIR` makes one"
+        raise UserError(f"{folder}: no converted weights; {remedy}")
+    return Conversion.read(folder / CONVERSION)
+
+
+def verify(folder: Path) -> Conversion:
+    """Compare every file of a converted folder, and every tensor, with its evidence, which is returned.
+
+    Raises EvidenceRefused, with the tensor's name where one differs, and UserError if the folder is no conversion.
+    """
+    evidence = read_evidence(folder)
+    target = target_named(evidence.target)
+    changed = [name for name, digest in evidence.files.items() if not _is(folder / name, digest)]
+    if target.weights in changed or not changed:
+        _compare_tensors(folder / target.weights, evidence)
+    if changed:
+        raise EvidenceRefused(f"{folder / changed[0]}: not the file that {CONVERSION} speaks of; convert anew")
+    return evidence
+
+
+def prove_again(folder: Path) -> tuple[Conversion, Evidence]:
+    """Verify a converted folder, load it with the target's own code, and compare features with the recorded ones.
+
+    Returns the evidence that is there, and what was found now. Raises EvidenceRefused where they differ.
+    """
+    recorded = verify(folder)
+    target = target_named(recorded.target)
+    found = Evidence(partial(samples_difference, recorded=recorded.feature_samples))
+    tensors = _floats(_stored(folder / target.weights))
+    target.prove(folder / target.weights, recorded.source, tensors, found)
+    if not found.holds:
+        raise EvidenceRefused(f"{folder}: {found.describe()}; convert anew")
+    return recorded, found
+
+
+def _compare_tensors(weights: Path, evidence: Conversion) -> None:
+    if not weights.is_file():
+        raise EvidenceRefused(f"{weights}: is missing; convert anew")
+    try:
+        stored = _stored(weights)
+    except UserError as error:
+        raise EvidenceRefused(f"{error}; not the file that {CONVERSION} speaks of") from None
+    for key, digest in evidence.tensors.items():
+        if key not in stored:
+            raise EvidenceRefused(f"{weights}: tensor {key} is missing; convert anew")
+        if tensors_sha256({key: stored[key].read()}) != digest:
+            raise EvidenceRefused(f"{weights}: tensor {key} is not the one that {CONVERSION} speaks of; convert anew")
+    if extra := stored.keys() - evidence.tensors.keys():
+        raise EvidenceRefused(f"{weights}: tensor {min(extra)} is one too many; convert anew")
+
+
+def _stored(weights: Path) -> dict[str, Any]:
+    content = open_checkpoint(weights).content
+    inner = content.get("model", content) if isinstance(content, dict) else {}
+    return {key: value for key, value in inner.items() if hasattr(value, "read")} if isinstance(inner, dict) else {}
+
+
+def _floats(stored: Mapping[str, Any]) -> dict[str, Tensor]:
+    read = {key: tensor.read() for key, tensor in stored.items()}
+    return {key: tensor for key, tensor in read.items() if torch.is_floating_point(tensor)}
+
+
+def _is(path: Path, digest: str) -> bool:
+    return path.is_file() and file_sha256(path) == digest
