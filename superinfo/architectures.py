@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cache
 
-from superinfo.artifacts import EncoderSpec
+from superinfo.artifacts import Arch, EncoderSpec
 
 Shapes = dict[str, tuple[int, ...]]
 """By the tensor's name."""
@@ -32,7 +32,7 @@ class Architecture:
         return int(planes * self.width_per_group / 64) * self.groups
 
 
-ARCHITECTURES = {
+ARCHITECTURES: dict[Arch, Architecture] = {
     "resnet18": Architecture(False, (2, 2, 2, 2)),
     "resnet34": Architecture(False, (3, 4, 6, 3)),
     "resnet50": Architecture(True, (3, 4, 6, 3)),

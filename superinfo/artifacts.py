@@ -215,7 +215,6 @@ class Source(Spec):
     pixels: Pixels
     dtype: str
     """Of the file's tensors; converted ones are float32."""
-    file_sha256: str
     tensors_sha256: str
     """Of the encoder as read: torchvision's keys, float32."""
     checkpoint: CheckpointInfo | None
@@ -236,6 +235,7 @@ class Conversion(JsonArtifact):
 
     format: Literal["superinfo.conversion/2"] = "superinfo.conversion/2"
     source: Source
+    source_file_sha256: str
     target: str
     stem_flipped: bool = False
     """Whether the stem of a BGR encoder was turned to take RGB."""

@@ -21,6 +21,11 @@ class ResNet(nn.Module):
     those of `torchvision.models.resnet*` but for `fc`. The small stem is SimCLR's for CIFAR (arXiv 2002.05709, B.9).
     """
 
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
+
     def __init__(self, spec: EncoderSpec) -> None:
         super().__init__()
         channels = spec.stem_channels

@@ -33,7 +33,7 @@ class NotIdentity:
 
 
 class Later:
-    """Marks, in `Annotated`, a field that came later: at its default it is not hashed, so that older runs stay valid."""
+    """Marks, in `Annotated`, a field that came later: at its default it is not hashed, so older runs stay valid."""
 
 
 def load_recipe(model: type[S], source: str | Path, shipped: Path, overrides: Sequence[str] = ()) -> S:

@@ -40,7 +40,7 @@ SIMCLR = "simclr_r18w25_scenes_6e"
         (["pretrain", SIMCLR, "--set", "encoder.width=0.1"], "`encoder.width` must be a multiple of 1/8"),
         (["pretrain", SIMCLR, "--device", "tpu"], "--device tpu: choose auto, cpu or cuda"),
         (["pretrain", SIMCLR, "--set", "data={kind: folder, name: x, root: /none}"], "/none: no such folder"),
-        (["convert", "none.pt", "--out", "x"], "none.pt: no such checkpoint"),
+        (["convert", "none.pt", "--out", "x"], "none.pt: no such file"),
         (["convert", "none.pt", "--out", "x", "--to", "onnx"], "--to onnx: unknown target"),
         (["detect", "maskrcnn_fpn_scenes", "--weights", "none"], "none: no converted weights"),
         (["table"], "name either a suite or --records DIR"),

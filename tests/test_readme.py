@@ -12,11 +12,11 @@ from benchmarks.suite import load_suite, suite_table
 from pretrain.recipe import RECIPES as PRETRAIN
 from pretrain.recipe import PretrainRecipe
 from results.render import render_markdown
-from superinfo.artifacts import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Manifest
+from superinfo.artifacts import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Manifest, Pixels
 from superinfo.cli import app
 from superinfo.recipes import recipe_names
 from superinfo.spec import identity_hash, load_recipe
-from transfer.convert.export import overlay_text
+from transfer.convert.targets import overlay_text
 from transfer.detection.config import CONFIGS
 from transfer.overlay import encoder_overlay
 from transfer.recipe import RECIPES as TRANSFER
@@ -29,7 +29,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
 def test_an_example_runs(example: str, tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
-    overlay = encoder_overlay(EncoderSpec(arch="resnet50"), IMAGENET_MEAN, IMAGENET_STD)
+    overlay = encoder_overlay(EncoderSpec(arch="resnet50"), Pixels(mean=IMAGENET_MEAN, std=IMAGENET_STD))
     (tmp_path / "weights" / "detectron2.yaml").write_text(overlay_text(overlay))
     shutil.copy(CONFIGS / "mask_rcnn_fpn.yaml", tmp_path / "my_fpn_config.yaml")
     (tmp_path / "example.py").write_text(example)

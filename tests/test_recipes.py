@@ -14,7 +14,7 @@ from pretrain.model import build_model as build_pretraining
 from pretrain.optimizer import build_optimizer
 from pretrain.recipe import RECIPES as PRETRAIN
 from pretrain.recipe import PretrainRecipe
-from superinfo.artifacts import EncoderSpec
+from superinfo.artifacts import EncoderSpec, Pixels
 from superinfo.encoders import build_encoder, count_flops
 from superinfo.recipes import recipe_names
 from superinfo.spec import load_recipe
@@ -155,7 +155,7 @@ def test_a_detection_recipe_builds(name: str, tmp_path: Path) -> None:
     recipe = load_recipe(DetectRecipe, name, TRANSFER)
     assert recipe.name == name
     split = RegisteredSplit("none", Path("none.json"), 1, ("a", "b"))
-    overlay = encoder_overlay(recipe.encoder, recipe.mean, recipe.std)
+    overlay = encoder_overlay(recipe.encoder, Pixels(mean=recipe.mean, std=recipe.std))
     cfg = build_config(recipe, overlay, None, (split, split), 0, torch.device("cpu"), tmp_path)
     assert build_model(cfg).roi_heads.num_classes == 2
 

@@ -94,7 +94,8 @@ def test_one_command_leads_from_images_to_a_table_and_again_changes_nothing(fold
             assert table.loc[label, "box/AP difference"] == pytest.approx(expected[0] - expected[1])  # type: ignore[operator]
     for path in (folder / "runs").rglob(CONVERSION):
         evidence = Conversion.read(path)
-        assert evidence.backbone_tensors_matched == evidence.backbone_tensors
+        assert evidence.loaded
+        assert all(loaded.matched == loaded.tensors for loaded in evidence.loaded.values())
 
     before = files(folder)
     again = superinfo(folder, "bench", "tiny.yaml", "--device", "cpu")

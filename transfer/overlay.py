@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from superinfo.architectures import ARCHITECTURES
-from superinfo.artifacts import EncoderSpec, Pixels
+from superinfo.artifacts import Arch, EncoderSpec, Pixels
 
 STEM_STRIDES = {"imagenet": 4, "small": 1, "stl": 2}
 
@@ -22,7 +22,7 @@ def encoder_overlay(encoder: EncoderSpec, pixels: Pixels) -> dict[str, Any]:
         "PIXEL_STD": [round(255 * value, 4) for value in pixels.std],
         "BACKBONE": {"FREEZE_AT": 0},
         "RESNETS": {
-            "DEPTH": depth(encoder),
+            "DEPTH": depth_of(encoder.arch),
             "STEM_OUT_CHANNELS": channels,
             "RES2_OUT_CHANNELS": channels * architecture.expansion,
             "NUM_GROUPS": architecture.groups,
@@ -39,9 +39,9 @@ def encoder_overlay(encoder: EncoderSpec, pixels: Pixels) -> dict[str, Any]:
     return {"INPUT": {"FORMAT": pixels.channel_order}, "MODEL": model}
 
 
-def depth(encoder: EncoderSpec) -> int:
-    """Return the number of layers in the architecture's name: 18 to 152."""
-    return next(int(part) for part in re.findall(r"\d+", encoder.arch))
+def depth_of(arch: Arch) -> int:
+    """Return the number of layers in an architecture's name: 18 to 152."""
+    return int(re.findall(r"\d+", arch)[0])
 
 
 def detectron2_builds(encoder: EncoderSpec) -> bool:

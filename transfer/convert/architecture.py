@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from superinfo.architectures import ARCHITECTURES, Architecture, encoder_shapes
-from superinfo.artifacts import EncoderSpec
+from superinfo.artifacts import Arch, EncoderSpec
+from transfer.convert.dialects import COUNTER
 
 Shapes = Mapping[str, tuple[int, ...]]
 """By torchvision key."""
-COUNTER = "num_batches_tracked"
 
 
 @dataclass(frozen=True)
 class Found:
     """The ResNet that the tensors come closest to."""
 
-    arch: str
+    arch: Arch
     width: float
     kernel: int
     """Side of the stem's convolution, in pixels."""

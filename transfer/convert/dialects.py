@@ -8,7 +8,8 @@ from transfer.convert.resnet import to_detectron2
 MOST_BLOCKS = 36
 """In a stage: ResNet-152 has that many."""
 CONV = ("weight",)
-NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+COUNTER = "num_batches_tracked"
+NORM = ("weight", "bias", "running_mean", "running_var", COUNTER)
 
 Dialect = Callable[[], dict[str, str]]
 """Returns a table from a dialect's keys to torchvision's, for all ResNets at once."""
@@ -76,8 +77,16 @@ def detectron2() -> dict[str, str]:
 
 @cache
 def caffe2() -> dict[str, str]:
-    """`res2_0_branch1_bn_b`: Detectron's first version. Its batch norms are an affine map, without statistics."""
-    leaves = {"weight": "s", "bias": "b", "running_mean": "rm", "running_var": "riv"}
+    """`res2_0_branch1_bn_b`: Detectron's first version, and Detectron2's MSRA models, which spell norms `_bn_beta`.
+
+    Where they have no statistics, batch norms are an affine map.
+    """
+    gamma = {"weight": "gamma", "bias": "beta", "running_mean": "running_mean", "running_var": "running_var"}
+    classic = {"weight": "s", "bias": "b", "running_mean": "rm", "running_var": "riv"}
+    return _spelt(_blobs(gamma), without=COUNTER) | _spelt(_blobs(classic), without=COUNTER)
+
+
+def _blobs(leaves: dict[str, str]) -> Callable[[str], str]:
     branches = {"1": "2a", "2": "2b", "3": "2c"}
 
     def spell(key: str) -> str:
@@ -89,7 +98,7 @@ def caffe2() -> dict[str, str]:
         is_norm = module.startswith("bn") or module == "downsample1"
         return f"{stem}{branch}_bn_{leaves[leaf]}" if is_norm else f"{stem}{branch}_w"
 
-    return _spelt(spell, without="num_batches_tracked")
+    return spell
 
 
 def _spelt(spell: Callable[[str], str], without: str = "\n") -> dict[str, str]:

@@ -1,5 +1,6 @@
 """A checkpoint to a folder of weights for a detector or a library, with the evidence that they are the encoder's."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -12,11 +13,15 @@ from superinfo.errors import EvidenceRefused, UserError
 from superinfo.files import file_sha256, new_folder
 from superinfo.progress import say
 from superinfo.runs import provenance
+from transfer.convert.dialects import COUNTER
 from transfer.convert.evidence import TOLERANCE, Evidence, features_difference, samples, source_features
-from transfer.convert.reading import Given, Reading, read_encoder, source_of
+from transfer.convert.reading import NOTHING_GIVEN, Given, Reading, read_encoder, source_of
 from transfer.convert.sources import Branch
-from transfer.convert.targets import COUNTER, Target, target_named
+from transfer.convert.targets import Target, target_named
+from transfer.convert.unfilled import unfilled
 from transfer.convert.verify import tensor_hashes
+
+NO_COUNTER = "a counter that no inference reads; the target starts its own"
 
 
 def convert(
@@ -26,67 +31,64 @@ def convert(
     *,
     source: str | None = None,
     branch: Branch | None = None,
-    given: Given = Given(),
+    given: Given = NOTHING_GIVEN,
     flip_stem: bool = False,
 ) -> Path:
     """Write weights and `conversion.json`, and for Detectron2 the overlay, into the new folder `out`; return it.
 
-    `source` names a layout where the file alone does not tell, `branch` the online or the momentum encoder, `given` what
-    no file tells; `flip_stem` turns a BGR encoder into one for RGB. Does nothing if `out` already holds this conversion.
-    Raises UserError for a file that cannot be read or not in one way, and if `out` holds anything else; EvidenceRefused,
-    with nothing written, if a tensor is missing, left over or broken, or if the proof fails.
+    `source` names a layout where the file alone does not tell, `branch` the online or the momentum encoder, `given`
+    what no file tells; `flip_stem` turns a BGR encoder into one for RGB. Does nothing if `out` already holds this
+    conversion. Raises UserError for a file that cannot be read or not in one way, and if `out` holds anything else;
+    EvidenceRefused, with nothing written, if a tensor is missing, left over or broken, or if the proof fails.
     """
     target = target_named(to)
-    reading = read_encoder(checkpoint, source, branch, given)
-    encoder = load_reading(checkpoint, reading)
-    assert reading.encoder is not None
-    if reason := target.refuse(reading.encoder):
-        raise UserError(f"{checkpoint}: not for {target.name}: {reason}")
-    expected = source_features(encoder, reading.pixels)
-    hash_read = tensors_sha256(encoder.state_dict())
-    origin = source_of(checkpoint, reading, file_sha256(checkpoint), hash_read)
-    if flip_stem:
-        origin = _flip(checkpoint, encoder, origin)
-    if out.exists():
-        _check_same(out, origin, target, checkpoint)
-        return out
-    state = encoder.state_dict()
-    used = {key: name for key in state if (name := target.rename(key)) is not None}
-    converted = {used[key]: state[key] for key in used}
-    evidence = Evidence(partial(features_difference, source=expected))
-    with new_folder(out) as folder:
-        target.write(folder, converted, origin)
-        target.prove(folder / target.weights, origin, converted, evidence)
-        if not evidence.holds:
-            raise EvidenceRefused(f"{checkpoint}: {evidence.describe()}; nothing was written")
-        Conversion(
-            source=origin,
-            target=target.name,
-            stem_flipped=flip_stem,
-            files={file.name: file_sha256(file) for file in sorted(folder.iterdir())},
-            tensors=tensor_hashes(converted),
-            keys_used={reading.keys[key]: name for key, name in used.items() if key in reading.keys},
-            keys_made={name: _how_made(key) for key, name in used.items() if key not in reading.keys},
-            keys_left=reading.left
-            | {reading.keys[k]: _NO_COUNTER for k in state if k not in used and k in reading.keys},
-            loaded=evidence.loaded,
-            feature_difference=evidence.difference,
-            feature_samples=samples(expected),
-            tolerance=TOLERANCE,
-            provenance=provenance(),
-        ).write(folder / CONVERSION)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        reading = read_encoder(checkpoint, source, branch, given)
+        file_hash = beside.submit(file_sha256, checkpoint)  # of gigabytes, where optimiser and queue are in the file
+        encoder = load_reading(checkpoint, reading)
+        assert reading.encoder is not None
+        if reason := target.refuse(reading.encoder):
+            raise UserError(f"{checkpoint}: not for {target.name}: {reason}")
+        expected = source_features(encoder, reading.pixels)
+        origin = source_of(checkpoint, reading, tensors_sha256(encoder.state_dict()))
+        if flip_stem:
+            origin = _flip(checkpoint, encoder, origin)
+        if out.exists():
+            _check_same(out, origin, target, checkpoint)
+            return out
+        keys = {key: name for key in encoder.state_dict() if (name := target.rename(key)) is not None}
+        converted = {keys[key]: tensor for key, tensor in encoder.state_dict().items() if key in keys}
+        evidence = Evidence(partial(features_difference, source=expected))
+        with new_folder(out) as folder:
+            target.write(folder, converted, origin)
+            target.prove(folder / target.weights, origin, converted, evidence)
+            if not evidence.holds:
+                raise EvidenceRefused(f"{checkpoint}: {evidence.describe()}; nothing was written")
+            Conversion(
+                source=origin,
+                source_file_sha256=file_hash.result(),
+                target=target.name,
+                stem_flipped=flip_stem,
+                files={file.name: file_sha256(file) for file in sorted(folder.iterdir())},
+                tensors=tensor_hashes(converted),
+                keys_used={reading.keys[key]: name for key, name in keys.items() if key in reading.keys},
+                keys_made={name: _how_made(key) for key, name in keys.items() if key not in reading.keys},
+                keys_left=reading.left | {name: NO_COUNTER for key, name in reading.keys.items() if key not in keys},
+                loaded=evidence.loaded,
+                feature_difference=evidence.difference,
+                feature_samples=samples(expected),
+                tolerance=TOLERANCE,
+                provenance=provenance(),
+            ).write(folder / CONVERSION)
     say(f"{origin.name} ({' or '.join(origin.layouts)}, {origin.branch}): {evidence.describe()}")
     return out
-
-
-_NO_COUNTER = "a counter that no inference reads; the target starts its own"
 
 
 def load_reading(path: Path, reading: Reading) -> ResNet:
     """Return the encoder of a reading, its tensors views of the file, in evaluation mode.
 
-    Raises EvidenceRefused, with the tensor's name, for one that is missing, left over, of wrong shape or not finite, and
-    UserError where the stem does not follow from the file or no detector computes what the encoder does.
+    Raises EvidenceRefused, with the tensor's name, for one that is missing, left over, of wrong shape or not finite,
+    and UserError where the stem does not follow from the file or no detector computes what the encoder does.
     """
     if reading.refused:
         raise UserError(f"{path}: {reading.refused}")
@@ -97,10 +99,10 @@ def load_reading(path: Path, reading: Reading) -> ResNet:
         raise EvidenceRefused(f"{path}: tensor {name} {problem}{more} (read as {layout}, {reading.found})")
     if reading.encoder is None:
         raise UserError(
-            f"{path}: its 3x3 stem does not show its stride: say --set stem=small (stride 1) or --set stem=stl (stride 2), "
-            "or --source NAME if that is its layout"
+            f"{path}: its 3x3 stem does not show its stride: say --set stem=small (stride 1) or --set stem=stl "
+            "(stride 2), or --source NAME if that is its layout"
         )
-    with torch.device("meta"):
+    with unfilled():
         encoder = build_encoder(reading.encoder)
     state = {key: _checked(path, reading, key, tensor.read()) for key, tensor in reading.tensors.items()} | reading.made
     for key in encoder.state_dict():

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from superinfo.errors import UserError
-from transfer.convert.pickles import Name, load_pickle
-from transfer.convert.tensors import STORAGE_DTYPES, DType, Malformed, Storage, Tensor
+from transfer.convert.constructors import Name
+from transfer.convert.pickles import load_pickle
+from transfer.convert.tensors import STORAGE_DTYPES, DType, Malformed, Storage
 
 MOST_RECORDS = 200_000
 """Of a zip archive; a checkpoint has one for each tensor."""
@@ -120,7 +121,7 @@ def _record(data: memoryview, entry: zipfile.ZipInfo) -> memoryview:
     if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size or entry.flag_bits & 1:
         raise Malformed(f"{shown} is compressed or encrypted, which torch's files are not")
     header = data[entry.header_offset : entry.header_offset + 30]
-    if len(header) < 30 or header[:4] != b"PK\x03\x04":
+    if len(header) < 30 or bytes(header[:4]) != b"PK\x03\x04":
         raise Malformed(f"{shown} is not where the archive says")
     name, extra = (int.from_bytes(header[place : place + 2], "little") for place in (26, 28))
     start = entry.header_offset + 30 + name + extra

@@ -1,6 +1,7 @@
 """What a checkpoint holds, and whether a converted folder is still proven: `superinfo inspect`."""
 
 import io
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,8 @@ from superinfo.errors import EvidenceRefused, UserError
 from superinfo.spec import Spec
 from transfer.convert.export import load_reading
 from transfer.convert.formats import open_checkpoint
-from transfer.convert.reading import Given, Reading, all_maps, choose
+from transfer.convert.maps import all_maps
+from transfer.convert.reading import NOTHING_GIVEN, Given, Reading, choose
 from transfer.convert.sources import Branch
 from transfer.convert.targets import TARGETS
 from transfer.convert.verify import prove_again
@@ -67,11 +69,11 @@ class FoundConversion(Spec):
 Found = FoundCheckpoint | FoundConversion
 
 
-def inspect(path: Path, source: str | None = None, branch: Branch | None = None, given: Given = Given()) -> Found:
+def inspect(path: Path, source: str | None = None, branch: Branch | None = None, given: Given = NOTHING_GIVEN) -> Found:
     """Return what lies at a path.
 
-    Raises UserError for what is neither a checkpoint nor a converted folder, and for a checkpoint that can be read in two
-    ways; EvidenceRefused for a converted folder that is no longer what its evidence says.
+    Raises UserError for what is neither a checkpoint nor a converted folder, and for a checkpoint that can be read in
+    two ways; EvidenceRefused for a converted folder that is no longer what its evidence says.
     """
     if path.is_dir():
         return _conversion(path)
@@ -146,7 +148,7 @@ def _parts(reading: Reading, content: object) -> list[Part]:
     for where, tensors in all_maps(content).items():
         for name, tensor in tensors.items():
             if where == reading.map and name in used:
-                add(f"the encoder, below `{_common(used)}`", tensor)
+                add(f"the encoder, {_where(used)}", tensor)
             elif where == reading.map:
                 add(reading.left.get(name) or f"wrong: {reading.faults.get(name, 'not read')}", tensor)
             else:
@@ -155,29 +157,21 @@ def _parts(reading: Reading, content: object) -> list[Part]:
         Part(
             purpose=purpose,
             tensors=len(found),
-            elements=sum(_size(shape) for shape, _ in found),
+            elements=sum(math.prod(shape) for shape, _ in found),
             dtypes=sorted({dtype for _, dtype in found}),
         )
         for purpose, found in groups.items()
     ]
 
 
-def _common(names: set[str]) -> str:
-    """Return the dotted prefix that all names share."""
-    parts = [name.split(".") for name in sorted(names)]
+def _where(names: set[str]) -> str:
+    """Say which dotted prefix all names share."""
     shared = []
-    for column in zip(*parts, strict=False):
+    for column in zip(*(name.split(".") for name in sorted(names)), strict=False):
         if len(set(column)) > 1:
             break
         shared.append(column[0])
-    return ".".join(shared)
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    count = 1
-    for side in shape:
-        count *= side
-    return count
+    return f"below `{'.'.join(shared)}.`" if shared else "at the top"
 
 
 def _rows(found: Found) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from superinfo.architectures import ARCHITECTURES
 from superinfo.artifacts import EncoderSpec
 from transfer.convert.evidence import Evidence, fixed_images
+from transfer.convert.unfilled import unfilled
 from transfer.detection.config import read_config
 from transfer.overlay import detectron2_builds
 
@@ -33,9 +34,15 @@ def prove_detectron2(
     know bottlenecks alone, and its backbones no other stem.
     """
     for network in NETWORKS if builds_c4(encoder) else ("FPN",):
-        loaded, features = load(network, weights, overlay)
-        evidence.add(f"Detectron2 {network}", loaded, tensors)
-        evidence.compare(features)
+        _prove_network(network, weights, overlay, tensors, evidence)
+
+
+def _prove_network(
+    network: str, weights: Path, overlay: dict[str, Any], tensors: Mapping[str, Tensor], evidence: Evidence
+) -> None:
+    loaded, features = load(network, weights, overlay)
+    evidence.add(f"Detectron2 {network}", loaded, tensors)
+    evidence.compare(features)
 
 
 def builds_c4(encoder: EncoderSpec) -> bool:
@@ -48,7 +55,7 @@ def load(network: str, weights: Path, overlay: dict[str, Any]) -> tuple[dict[str
     cfg = read_config(NETWORKS[network])
     cfg.merge_from_other_cfg(CfgNode(overlay))
     cfg.MODEL.DEVICE = "meta"
-    with torch.device("meta"):
+    with unfilled():
         model = build_model(cfg).eval()
     backbone = bottom_up(model)
     last: nn.Module | None = model.roi_heads.res5 if network == "C4" else None
@@ -73,7 +80,7 @@ def load(network: str, weights: Path, overlay: dict[str, Any]) -> tuple[dict[str
 def load_backbone(model: nn.Module, weights: Path) -> tuple[int, int]:
     """Let Detectron2 load `weights` into a model; return how many backbone tensors there are, and how many it filled.
 
-    Every tensor of the backbone, and of a C4 head's last stage, is NaN before, so that one left alone cannot look loaded.
+    Every tensor of the backbone, and of a C4 head's last stage, is NaN before: one left alone cannot look loaded.
     """
     parts = [part for part in (bottom_up(model), _last_stage(model)) if part is not None]
     with torch.no_grad():

@@ -17,19 +17,15 @@ from superinfo.spec import Spec
 from transfer.convert.architecture import Found, compare_shapes, find_architecture
 from transfer.convert.dialects import detectron2
 from transfer.convert.formats import Opened, open_checkpoint
+from transfer.convert.leftovers import why_left
+from transfer.convert.maps import Map, all_maps, facts_of
 from transfer.convert.sources import LAYOUTS, WRAPPERS, Branch, Layout, Place
-from transfer.convert.tensors import Tensor
 
-MOST_DEPTH = 6
-MOST_NODES = 1_000_000
 OWN = "superinfo"
 """This project's own layout, and the key under which its files say what they are."""
 
 OWN_CHECKPOINT = Layout(OWN, "this project", ())
 OWN_WEIGHTS = Layout(OWN, "this project, converted to Detectron2", (), dialect=detectron2)
-
-Map = dict[str, Tensor]
-"""Tensors by name."""
 
 
 class Given(Spec):
@@ -50,6 +46,9 @@ class Given(Spec):
             std=self.std or known.std,
             channel_order=self.channel_order or known.channel_order,
         )
+
+
+NOTHING_GIVEN = Given()
 
 
 def parse_facts(overrides: Sequence[str]) -> Given:
@@ -105,7 +104,7 @@ class Reading:
 
 
 def read_encoder(
-    path: Path, source: str | None = None, branch: Branch | None = None, given: Given = Given()
+    path: Path, source: str | None = None, branch: Branch | None = None, given: Given = NOTHING_GIVEN
 ) -> Reading:
     """Open a checkpoint and find the encoder in it, faults and all.
 
@@ -125,7 +124,7 @@ def choose(path: Path, opened: Opened, source: str | None, branch: Branch | None
         return own
     if not any(maps.values()):
         raise UserError(f"{path}: holds no tensors by name; save a state_dict")
-    facts = {name for names in maps.values() for name in names} | _facts(opened)
+    facts = {name for names in maps.values() for name in names} | facts_of(opened)
     layouts = [layout for layout in LAYOUTS if source is None or layout.name == source]
     if given.prefix is not None:
         custom = Layout("given", f"below `{given.prefix}`, as given", (Place(given.prefix),))
@@ -138,15 +137,16 @@ def choose(path: Path, opened: Opened, source: str | None, branch: Branch | None
     ]
     if not readings:
         raise UserError(f"{path}: {_unknown(maps, source, branch, layouts)}")
-    fewest = min(_count(reading) for reading in readings)
-    groups = _grouped([reading for reading in readings if _count(reading) == fewest])
+    fewest = min(len(reading.faults) for reading in readings)
+    readings = [reading for reading in readings if len(reading.faults) == fewest]
+    groups = _grouped([reading for reading in readings if not reading.layouts[0].generic] or readings)
     if len(groups) > 1:
         ways = "; ".join(f"{' or '.join(reading.names)} ({reading.describe()})" for reading in groups)
         raise UserError(f"{path}: can be read in {len(groups)} ways: {ways}; choose by --source NAME")
     return groups[0]
 
 
-def source_of(path: Path, reading: Reading, file_sha256: str, tensors_sha256: str) -> Source:
+def source_of(path: Path, reading: Reading, tensors_sha256: str) -> Source:
     """Describe a reading that has no faults."""
     assert reading.encoder is not None
     dtypes = {str(t.dtype).removeprefix("torch.") for t in reading.tensors.values() if t.dtype.is_floating_point}
@@ -157,7 +157,6 @@ def source_of(path: Path, reading: Reading, file_sha256: str, tensors_sha256: st
         encoder=reading.encoder,
         pixels=reading.pixels,
         dtype=", ".join(sorted(dtypes)),
-        file_sha256=file_sha256,
         tensors_sha256=tensors_sha256,
         checkpoint=reading.info,
     )
@@ -206,43 +205,6 @@ def _json(text: str, path: Path) -> Any:
         raise UserError(f"{path}: its metadata `{OWN}` is broken; convert the checkpoint anew") from None
 
 
-def all_maps(content: Any) -> dict[str, Map]:
-    """Return the dictionaries with tensors by name, by their path of keys; an optimiser's do not count."""
-    return dict(_maps(content))
-
-
-def _maps(content: Any) -> Iterator[tuple[str, Map]]:
-    waiting, seen, nodes = [("", content, 0)], set(), 0
-    while waiting:
-        path, node, depth = waiting.pop()
-        if not isinstance(node, dict) or id(node) in seen or depth > MOST_DEPTH:
-            continue
-        seen.add(id(node))
-        nodes += len(node)
-        if nodes > MOST_NODES:
-            return
-        tensors = {key: value for key, value in node.items() if isinstance(key, str) and _is_tensor(value)}
-        if tensors:
-            yield path, tensors
-        waiting += [
-            (f"{path}/{key}".strip("/"), value, depth + 1)
-            for key, value in node.items()
-            if isinstance(key, str) and isinstance(value, dict) and "optimizer" not in key
-        ]
-
-
-def _is_tensor(value: Any) -> bool:
-    return hasattr(value, "read") and hasattr(value, "shape")
-
-
-def _facts(opened: Opened) -> set[str]:
-    content = opened.content
-    if not isinstance(content, dict):
-        return set()
-    author = content.get("__author__")
-    return {key for key in content if isinstance(key, str)} | {f"__author__={author}"}
-
-
 def _is_marked(layout: Layout, facts: set[str]) -> bool:
     def seen(pattern: str) -> bool:
         return any(re.search(pattern, fact) for fact in facts)
@@ -289,7 +251,7 @@ def _reading(layout: Layout, path: str, tensors: Map, place: Place, branch: Bran
         map=path,
         tensors={key: tensors[name] for key, name in keys.items()},
         keys=keys,
-        left={name: _reason(name, prefix) for name in tensors if name not in used and name not in faults},
+        left={name: why_left(name, prefix) for name in tensors if name not in used and name not in faults},
         faults=faults,
         encoder=_spec(found, stem, stride),
         found=f"{found.arch}, width {found.width:g}",
@@ -324,37 +286,6 @@ def _statistics(keys: Mapping[str, str], tensors: Map) -> dict[str, torch.Tensor
             made[f"{norm}.running_mean"] = torch.zeros(shape)
             made[f"{norm}.running_var"] = torch.ones(shape) - 1e-5
     return made
-
-
-_REASONS = (
-    (r"num_batches_tracked$", "a counter that no inference reads"),
-    (r"(^|\.)queue", "a queue of keys"),
-    (r"prototype", "prototypes of clusters"),
-    (r"(^|\.)(proj|neck)|projector|projection", "projection head"),
-    (r"predict", "prediction head"),
-    (r"momentum|teacher|target|encoder_k", "the momentum encoder, or a head of it; --branch target reads that encoder"),
-    (
-        r"student|online|encoder_q|base_encoder",
-        "the online encoder, or a head of it; --branch online reads that encoder",
-    ),
-    (r"(^|\.)(fc|linear|classifier|head|heads|cls_score|logit)", "a classifier or another head"),
-    (r"proposal_generator|roi_heads|fpn_|mask|bbox|rpn", "a part of the detector"),
-    (r"decod|recon", "a decoder"),
-    (r"bank|center|centre|criterion|loss", "a state of the loss"),
-)
-
-
-def _reason(name: str, prefix: str) -> str:
-    if prefix and name.startswith(prefix):
-        return "a head on top of the encoder: classifier or projection"
-    for pattern, reason in _REASONS:
-        if re.search(pattern, name):
-            return reason
-    return f"not below `{prefix}`, where the encoder is"
-
-
-def _count(reading: Reading) -> int:
-    return len(reading.faults)
 
 
 def _grouped(readings: list[Reading]) -> list[Reading]:

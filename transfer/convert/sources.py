@@ -66,6 +66,8 @@ class Layout:
     default: Branch = "online"
     """The branch that the authors' own evaluation reads."""
     stride_in_1x1: bool = False
+    generic: bool = False
+    """Whether it says little of who wrote a file: it does not count beside one that says more."""
     only_named: bool = False
     """Whether such a file looks like one of another layout, so that only `--source` can tell it."""
     refused: str = ""
@@ -84,8 +86,11 @@ _D2_PLACES = (
     Place("bottom_up."),
     Place(""),
 )
-_D2_HEADS = r"(stem\.)?fc\.|fpn_|linear\.|top_block\."
-_C2_HEADS = r"conv1_b$|lr$|model_iter|weight_order|.*_momentum$|pred_|fc\d|fpn_|retnet_|rpn_|bbox_|cls_|mask_|_\[mask|head_conv|conv_"
+_D2_HEADS = r"(stem\.)?fc\.|fpn_|linear\.|top_block\.|res5\.norm\."
+_C2_HEADS = (
+    r"conv1_b$|lr$|model_iter|weight_order|.*_momentum$|pred_|fc\d|fpn_|retnet_|rpn_|bbox_|cls_|mask_|_\[mask|"
+    r"head_conv|conv_"
+)
 _D2_RGB_AUTHORS = r"^__author__=(torchvision|MOCO|contrastive_learning|third_party|OpenSelfSup|CONVERTED)$"
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -114,7 +119,14 @@ LAYOUTS: tuple[Layout, ...] = (
         heads="",
         marks=(r"projector\.\d", r"^(module\.)?bn\.running_mean$"),
     ),
-    Layout("vicreg", "VICReg", _under("backbone."), heads="", marks=(r"projector\.\d",)),
+    Layout(
+        "vicreg",
+        "VICReg",
+        _under("backbone."),
+        heads="",
+        marks=(r"projector\.\d",),
+        unless=(r"^(module\.)?bn\.running_mean$", "^pytorch-lightning_version$"),
+    ),
     Layout(
         "swav",
         "SwAV and DeepCluster-v2",
@@ -183,6 +195,7 @@ LAYOUTS: tuple[Layout, ...] = (
         _under("backbone.", "encoder.", "model.", "net.", "resnet.", "model.backbone.", "model.encoder."),
         _under("momentum_backbone.", "momentum_encoder.", "backbone_momentum.", "teacher_backbone.", "target_encoder."),
         marks=("^pytorch-lightning_version$",),
+        generic=True,
     ),
     Layout(
         "lightly",
@@ -245,12 +258,14 @@ LAYOUTS: tuple[Layout, ...] = (
         "a ResNet below `backbone.`",
         _under("backbone."),
         _under("momentum_backbone.", "backbone_momentum."),
+        generic=True,
     ),
     Layout(
         "encoder",
         "PyContrast, or another ResNet below `encoder.`",
         _under("encoder.", "encoder.module."),
         (*_under("momentum_encoder.", "target_encoder."), *_under("encoder.", maps=EMA)),
+        generic=True,
     ),
     Layout(
         "detectron2_rgb",
@@ -272,7 +287,7 @@ LAYOUTS: tuple[Layout, ...] = (
     ),
     Layout(
         "caffe2_msra",
-        "Detectron's first version: MSRA's ResNet-50 and 101 (BGR, standard deviation 1, stride in the 1x1 convolution)",
+        "Detectron's first version: MSRA's ResNets (BGR, standard deviation 1, stride in the 1x1 convolution)",
         _under("", maps=("", "blobs")),
         dialect=dialects.caffe2,
         heads=_C2_HEADS,

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from superinfo.artifacts import OVERLAY, WEIGHTS, EncoderSpec, Pixels, Source
 from superinfo.errors import UserError
 from superinfo.files import write_atomically, write_text
+from transfer.convert.dialects import COUNTER
 from transfer.convert.evidence import Evidence, fixed_images, normalised
 from transfer.convert.resnet import to_detectron2
+from transfer.convert.unfilled import unfilled
 from transfer.overlay import encoder_overlay
 
 State = Mapping[str, Tensor]
 """An encoder's tensors by torchvision's keys."""
-COUNTER = "num_batches_tracked"
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def _prove_torchvision(path: Path, source: Source, tensors: Mapping[str, Tensor]
     from torchvision.ops.misc import FrozenBatchNorm2d
 
     state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    with torch.device("meta"):
+    with unfilled():
         plain = getattr(models, source.encoder.arch)()
         plain.fc = nn.Identity()
         frozen = resnet_fpn_backbone(
@@ -119,7 +120,7 @@ def _write_timm(folder: Path, tensors: dict[str, Tensor], source: Source) -> Non
 def _prove_timm(path: Path, source: Source, tensors: Mapping[str, Tensor], evidence: Evidence) -> None:
     import timm
 
-    with torch.device("meta"):
+    with unfilled():
         model = timm.create_model(source.encoder.arch, pretrained=False, num_classes=0)
     model.load_state_dict(timm.models.load_state_dict(str(path)), strict=True, assign=True)
     _prove_module("timm ResNet", model.eval(), source.pixels, tensors, evidence)
@@ -137,7 +138,7 @@ def _prove_safetensors(path: Path, source: Source, tensors: Mapping[str, Tensor]
 
     from superinfo.encoders import build_encoder
 
-    with torch.device("meta"):
+    with unfilled():
         model = build_encoder(source.encoder)
     model.load_state_dict(load_file(path), strict=True, assign=True)
     _prove_module("safetensors", model.eval(), source.pixels, tensors, evidence)

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
 
-from superinfo.artifacts import CONVERSION, Conversion, tensors_sha256
+from superinfo.artifacts import CONVERSION, OVERLAY, Conversion, tensors_sha256
 from superinfo.errors import EvidenceRefused, UserError
 from superinfo.files import file_sha256
 from transfer.convert.evidence import Evidence, samples_difference
 from transfer.convert.formats import open_checkpoint
-from transfer.convert.targets import target_named
+from transfer.convert.maps import is_tensor
+from transfer.convert.targets import detectron2_overlay, target_named
 
 
 def tensor_hashes(tensors: Mapping[str, Tensor]) -> dict[str, str]:
@@ -39,6 +41,8 @@ def verify(folder: Path) -> Conversion:
     changed = [name for name, digest in evidence.files.items() if not _is(folder / name, digest)]
     if target.weights in changed or not changed:
         _compare_tensors(folder / target.weights, evidence)
+    if OVERLAY in evidence.files and OVERLAY not in changed:
+        _compare_overlay(folder / OVERLAY, evidence)
     if changed:
         raise EvidenceRefused(f"{folder / changed[0]}: not the file that {CONVERSION} speaks of; convert anew")
     return evidence
@@ -75,10 +79,15 @@ def _compare_tensors(weights: Path, evidence: Conversion) -> None:
         raise EvidenceRefused(f"{weights}: tensor {min(extra)} is one too many; convert anew")
 
 
+def _compare_overlay(path: Path, evidence: Conversion) -> None:
+    if yaml.safe_load(path.read_text()) != detectron2_overlay(evidence.source):
+        raise EvidenceRefused(f"{path}: not the overlay of the encoder that {CONVERSION} speaks of; convert anew")
+
+
 def _stored(weights: Path) -> dict[str, Any]:
     content = open_checkpoint(weights).content
     inner = content.get("model", content) if isinstance(content, dict) else {}
-    return {key: value for key, value in inner.items() if hasattr(value, "read")} if isinstance(inner, dict) else {}
+    return {key: value for key, value in inner.items() if is_tensor(value)} if isinstance(inner, dict) else {}
 
 
 def _floats(stored: Mapping[str, Any]) -> dict[str, Tensor]:

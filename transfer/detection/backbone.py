@@ -19,8 +19,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from superinfo.architectures import ARCHITECTURES
+from transfer.overlay import depth_of
 
-DEPTHS = {depth: ARCHITECTURES[f"resnet{depth}"].depths for depth in (18, 34, 50, 101, 152)}
+DEPTHS = {depth_of(arch): architecture.depths for arch, architecture in ARCHITECTURES.items()}
 
 
 class SmallStem(CNNBlockBase):  # type: ignore[misc]  # Detectron2 has no types

@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,13 @@ import yaml
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
-from torch import Tensor
 
 from superinfo.artifacts import CONVERSION, OVERLAY, WEIGHTS, Conversion, load_checkpoint
 from superinfo.encoders import STAGES
 from superinfo.errors import EvidenceRefused, UserError
 from transfer.convert import convert
-from transfer.convert.export import split_keys
 from transfer.convert.resnet import to_torchvision
+from transfer.convert.targets import TARGETS
 from transfer.overlay import encoder_overlay
 
 MakeCheckpoint = Callable[..., Path]
@@ -40,7 +40,9 @@ def test_every_encoder_converts_with_proof(
     checkpoint = make_checkpoint(arch, stem, width)
     out = convert(checkpoint, tmp_path / "out")
     evidence = Conversion.read(out / CONVERSION)
-    assert evidence.backbone_tensors == evidence.backbone_tensors_matched == len(evidence.keys_used)
+    assert {loaded.matched for loaded in evidence.loaded.values()} == {len(evidence.keys_used)}
+    assert {loaded.tensors for loaded in evidence.loaded.values()} == {len(evidence.keys_used)}
+    assert ("Detectron2 C4" in evidence.loaded) == (arch == "resnet50" and stem == "imagenet")
     assert set(evidence.feature_difference) == set(STAGES)
     assert max(evidence.feature_difference.values()) < 1e-4
     _, state = load_checkpoint(checkpoint)
@@ -96,15 +98,12 @@ def test_a_folder_that_holds_something_else_is_not_overwritten(make_checkpoint: 
 def test_conversion_refuses_when_a_tensor_stays_random(
     make_checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = split_keys
-
-    def without_one(state: dict[str, Tensor]) -> tuple[dict[str, str], dict[str, str]]:
-        used, left = whole(state)
-        used.pop("layer3.0.downsample.0.weight")
-        return used, left
-
-    monkeypatch.setattr("transfer.convert.export.split_keys", without_one)
-    with pytest.raises(EvidenceRefused, match=r"99 of 100 backbone tensors matched") as caught:
+    lost = "layer3.0.downsample.0.weight"
+    target = TARGETS["detectron2"]
+    rename = target.rename
+    forgetful = replace(target, rename=lambda key: None if key == lost else rename(key))
+    monkeypatch.setitem(TARGETS, "detectron2", forgetful)
+    with pytest.raises(EvidenceRefused, match=r"99 of 100 .* tensor res4\.0\.shortcut\.weight") as caught:
         convert(make_checkpoint(width=0.25), tmp_path / "out")
     assert caught.value.exit_code == 3
     assert not (tmp_path / "out").exists()
@@ -125,7 +124,7 @@ def test_conversion_refuses_when_the_overlay_feeds_other_pixels(
             overlay["INPUT"]["FORMAT"] = "BGR"
         return overlay
 
-    monkeypatch.setattr("transfer.convert.export.encoder_overlay", mistaken)
+    monkeypatch.setattr("transfer.convert.targets.encoder_overlay", mistaken)
     with pytest.raises(EvidenceRefused, match=r"100 of 100 .* features differ by at most"):
         convert(make_checkpoint(width=0.25), tmp_path / "out")
 
@@ -143,9 +142,9 @@ def test_the_overlay_names_the_import_that_it_needs(make_checkpoint: MakeCheckpo
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     stranger = tmp_path / "x.pt"
     stranger.write_bytes(b"not a checkpoint")
-    with pytest.raises(UserError, match=r"x\.pt: not a readable torch checkpoint"):
+    with pytest.raises(UserError, match=r"x\.pt: not a checkpoint that can be read"):
         convert(stranger, tmp_path / "out")
     torch.save({"state_dict": {}}, stranger)
-    with pytest.raises(UserError, match=r"x\.pt: a torch file, but not a checkpoint"):
+    with pytest.raises(UserError, match=r"x\.pt: holds no tensors by name"):
         convert(stranger, tmp_path / "out")
     assert not (tmp_path / "out").exists()

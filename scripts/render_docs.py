@@ -1,0 +1,163 @@
+"""Write what docs/convert.md shows of the program: the outputs of its commands, and the table of sources.
+
+    python scripts/render_docs.py            writes them into the page
+    python scripts/render_docs.py --check    fails if the page says anything else
+
+The checkpoints are ResNet-50s with random weights in the layouts of five public projects.
+"""
+
+import argparse
+import contextlib
+import io
+import os
+import pickle
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from superinfo import cli
+from superinfo.artifacts import EncoderSpec
+from superinfo.encoders import build_encoder
+from transfer.convert.resnet import to_detectron2
+from transfer.convert.sources import LAYOUTS, Layout
+
+PAGE = Path(__file__).parents[1] / "docs" / "convert.md"
+State = dict[str, Tensor]
+
+
+def main() -> None:
+    """Write or check the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    before = PAGE.read_text()
+    after = rendered(before)
+    if not check:
+        PAGE.write_text(after)
+    elif masked(after) != masked(before):
+        sys.exit(f"{PAGE}: not what the program says; run scripts/render_docs.py")
+
+
+def rendered(page: str) -> str:
+    """Return a page with its generated parts made anew."""
+    for name, make in (("console", consoles), ("sources", sources)):
+        mark = f"<!-- {name} -->\n"
+        head, _, rest = page.partition(mark)
+        tail = rest.partition(f"<!-- end of {name} -->\n")[2] if f"<!-- end of {name} -->" in rest else rest
+        page = f"{head}{mark}\n{make()}\n<!-- end of {name} -->\n{tail}"
+    return page
+
+
+def masked(page: str) -> str:
+    """Return a page without what another processor computes differently: hashes of random weights, rounding."""
+    return re.sub(r"\b[0-9a-f]{12}\.\.\.|\d\.\de[-+]\d\d \(in res\d\)", "...", page)
+
+
+def sources() -> str:
+    """Return the table of all layouts."""
+    lines = [
+        "| `--source` | written by | encoder below | momentum encoder | mean; std |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    lines.append("| `superinfo` | this project | | | as the file says |")
+    for layout in LAYOUTS:
+        online, target = (_places(layout, branch) for branch in ("online", "target"))
+        mean, std = (
+            ", ".join(f"{value:.3g}" for value in values) for values in (layout.pixels.mean, layout.pixels.std)
+        )
+        order = " (BGR)" if layout.pixels.channel_order == "BGR" else ""
+        refused = f"; not converted: {layout.refused}" if layout.refused else ""
+        lines.append(f"| `{layout.name}` | {layout.title}{refused} | {online} | {target} | {mean}; {std}{order} |")
+    return "\n".join(lines) + "\n"
+
+
+def consoles() -> str:
+    """Return each example's commands with what they print."""
+    blocks = []
+    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
+        for number, (title, file, write, options) in enumerate(EXAMPLES):
+            write(_state(number), Path(file))
+            commands = [["inspect", file, *options], ["convert", file, "--out", f"weights{number}", *options]]
+            shown = "\n".join(f"$ superinfo {' '.join(command)}\n{_output(command)}" for command in commands)
+            blocks.append(f"**{title}**\n\n```console\n{shown}```\n")
+            os.unlink(file)
+    return "\n".join(blocks)
+
+
+def _output(command: list[str]) -> str:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        cli.app(command, standalone_mode=False)
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1...", printed.getvalue())
+
+
+def _state(seed: int) -> State:
+    torch.manual_seed(seed)
+    return build_encoder(EncoderSpec(arch="resnet50")).state_dict()
+
+
+def _below(prefix: str, state: State) -> State:
+    return {f"{prefix}{key}": tensor for key, tensor in state.items()}
+
+
+def _moco(state: State, path: Path) -> None:
+    fc = {f"fc.{n}.{leaf}": torch.zeros(2) for n in (0, 2) for leaf in ("weight", "bias")}
+    tensors = _below("module.encoder_q.", state | fc) | _below("module.encoder_k.", state | fc)
+    tensors |= {"module.queue": torch.zeros(128, 65536), "module.queue_ptr": torch.zeros(1, dtype=torch.long)}
+    content = {"epoch": 200, "arch": "resnet50", "state_dict": tensors}
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+
+
+def _flat(state: State, path: Path) -> None:
+    torch.save(state, path)
+
+
+def _dino(state: State, path: Path) -> None:
+    head = {f"head.mlp.{n}.{leaf}": torch.zeros(2) for n in (0, 2, 4) for leaf in ("weight", "bias")}
+    student, teacher = ({f"module.{k}": t for k, t in (_below("backbone.", state) | head).items()} for _ in range(2))
+    torch.save({"student": student, "teacher": teacher, "epoch": 100, "args": argparse.Namespace(lr=0.1)}, path)
+
+
+def _solo(state: State, path: Path) -> None:
+    tensors = _below("backbone.", state) | {"classifier.weight": torch.zeros(2), "projector.0.weight": torch.zeros(2)}
+    torch.save({"pytorch-lightning_version": "2.1.2", "hyper_parameters": {}, "state_dict": tensors}, path)
+
+
+def _detectron2(state: State, path: Path) -> None:
+    arrays = {to_detectron2(key): tensor.numpy() for key, tensor in state.items() if "tracked" not in key}
+    path.write_bytes(pickle.dumps({"model": arrays, "__author__": "Somebody", "matching_heuristics": True}))
+
+
+EXAMPLES: tuple[tuple[str, str, Callable[[State, Path], Any], list[str]], ...] = (
+    ("MoCo v2", "moco_v2_200ep_pretrain.pth.tar", _moco, []),
+    ("The bare ResNet that Barlow Twins, VICReg, DINO and torchvision publish", "resnet50.pth", _flat, []),
+    ("DINO's training checkpoint, of which the teacher counts", "dino_checkpoint.pth", _dino, []),
+    ("solo-learn and other Lightning modules", "simclr.ckpt", _solo, []),
+    (
+        "A Detectron2 pickle, which does not tell its order of channels",
+        "model.pkl",
+        _detectron2,
+        ["--source", "detectron2_rgb"],
+    ),
+)
+
+
+def _places(layout: Layout, branch: str) -> str:
+    places = layout.online if branch == "online" else layout.target
+    shown = []
+    for place in places:
+        where = f"`{place.prefix}`" if place.prefix else "the top"
+        special = [path for path in place.maps if path not in {"", "state_dict", "model"}]
+        inside = f" in `{special[0]}`" if special and "" not in place.maps else ""
+        shown.append(where + inside)
+    return ", ".join(dict.fromkeys(shown))
+
+
+if __name__ == "__main__":
+    main()

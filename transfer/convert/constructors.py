@@ -1,0 +1,234 @@
+"""What a pickle may make, each by a function of this file: nothing that it names is imported or called.
+
+A dictionary, a tensor or an array is made here. An object of any other class is a `StandIn` that remembers what it was
+given, and any other function is refused when it would be called.
+"""
+
+import codecs
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from superinfo.errors import UserError
+from transfer.convert.tensors import STORAGE_DTYPES, DType, Malformed, StoredTensor, array_dtype
+
+STANDARD_LIBRARY = frozenset({*sys.stdlib_module_names, "__builtin__", "copy_reg", "commands"})
+"""Of Python 3, and what Python 2 called otherwise."""
+HARMLESS = frozenset(
+    {
+        ("argparse", "Namespace"),
+        ("collections", "Counter"),
+        ("collections", "deque"),
+        ("copyreg", "_reconstructor"),
+        ("copy_reg", "_reconstructor"),
+        ("datetime", "date"),
+        ("datetime", "datetime"),
+        ("datetime", "timedelta"),
+        ("functools", "partial"),
+        ("pathlib", "Path"),
+        ("pathlib", "PosixPath"),
+        ("pathlib", "PurePosixPath"),
+        ("pathlib", "WindowsPath"),
+        ("types", "SimpleNamespace"),
+        ("typing", "Any"),
+        ("typing", "Dict"),
+        ("typing", "List"),
+        ("typing", "Optional"),
+        ("typing", "Union"),
+        ("uuid", "UUID"),
+        *(("builtins", name) for name in ("complex", "dict", "float", "getattr", "int", "list", "object", "slice")),
+        *(("builtins", name) for name in ("bool", "bytes", "range", "str", "tuple", "type")),
+        *(("__builtin__", name) for name in ("complex", "dict", "getattr", "object", "slice", "long", "unicode")),
+    }
+)
+"""Names of Python's own library that real checkpoints hold, and that become stand-ins."""
+SCALARS = (str, int, float, bool, bytes, type(None))
+
+
+@dataclass(frozen=True)
+class Name:
+    """A class or function that the pickle names."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass
+class StandIn:
+    """An object of a class that is not known here: what it was made of, inert."""
+
+    kind: Name
+    arguments: tuple[Any, ...] = ()
+    state: Any = None
+    items: list[Any] = field(default_factory=list)
+
+
+def admit(name: Name) -> Name:
+    """Return a name. Raises UserError for one of Python's own library that no checkpoint holds."""
+    key, root = (name.module, name.name), name.module.partition(".")[0]
+    if key in _KNOWN or key in _EMPTY or key in HARMLESS or root not in STANDARD_LIBRARY:
+        return name
+    raise _refusal(name)
+
+
+def call(called: Any, arguments: Any) -> Any:
+    """Return what a call makes. Raises UserError where a function would be run, Malformed where nothing is called."""
+    if not isinstance(called, Name) or not isinstance(arguments, tuple):
+        raise Malformed("calls what is no class")
+    known = _KNOWN.get((called.module, called.name))
+    return known(*arguments) if known else _stand_in(called, arguments)
+
+
+def make_empty(called: Any, arguments: Any) -> Any:
+    """Return a new object of a class, before it is given its state. Raises as `call` does."""
+    if not isinstance(called, Name) or not isinstance(arguments, tuple):
+        raise Malformed("makes an object of what is no class")
+    empty = _EMPTY.get((called.module, called.name))
+    return empty() if empty else _stand_in(called, arguments)
+
+
+def give_state(target: Any, state: Any) -> Any:
+    """Return an object with its state, such as an array with its bytes."""
+    if isinstance(target, (StandIn, _Array, _DTypeState)):
+        target.state = state
+    # A dictionary's own attributes, as state_dict's `_metadata`, are of no use here.
+    return target.built() if isinstance(target, _Array) else target
+
+
+def checked_key(key: Any) -> Any:
+    """Return a dictionary key if its hash costs nothing: a tuple of tuples of ... could take for ever."""
+    if isinstance(key, (*SCALARS, Name, DType)):
+        return key
+    if isinstance(key, memoryview):
+        return bytes(key)
+    if isinstance(key, tuple) and all(isinstance(part, SCALARS) for part in key):
+        return key
+    raise Malformed(f"a dictionary key of type {type(key).__name__}")
+
+
+def _stand_in(called: Name, arguments: tuple[Any, ...]) -> StandIn:
+    """Return what stands for an object of a class. Raises UserError where a function would be called."""
+    key, last = (called.module, called.name), called.name.rpartition(".")[2]
+    # By their names, as nothing is imported to find out; for safety it does not matter: neither is ever run.
+    if key in HARMLESS or last.lstrip("_")[:1].isupper() or key == ("torch", "device"):
+        return StandIn(called, arguments)
+    raise _refusal(called)
+
+
+def _refusal(name: Name) -> UserError:
+    shown = "".join(letter if letter.isprintable() else "?" for letter in str(name))[:80]
+    return UserError(f"asks to run {shown}: refused, nothing was run; take the file from a source that you trust")
+
+
+class _DTypeState:
+    """numpy.dtype on its way: its byte order comes after it."""
+
+    def __init__(self, code: Any, *_: Any) -> None:
+        self.code = str(code)
+        self.state: Any = None
+
+    def resolved(self) -> DType:
+        order = self.state[1] if isinstance(self.state, tuple) and len(self.state) > 1 else "="
+        return array_dtype(self.code, order)
+
+
+class _Array:
+    """numpy.ndarray on its way: shape, dtype and bytes come after it."""
+
+    def __init__(self, *_: Any) -> None:
+        self.state: Any = None
+
+    def built(self) -> Any:
+        _, shape, dtype, fortran, data = self.state
+        if not isinstance(dtype, _DTypeState):
+            raise Malformed("an array without a dtype")
+        if isinstance(data, list):  # an array of objects
+            return StandIn(Name("numpy", "ndarray"), (), data)
+        return StoredTensor.of_array(_buffer(data), dtype.resolved(), shape, fortran=bool(fortran))
+
+
+def _buffer(data: Any) -> memoryview:
+    if isinstance(data, str):  # as Python 2 wrote it
+        data = data.encode("latin-1")
+    if not isinstance(data, (bytes, memoryview)):
+        raise Malformed("an array without bytes")
+    return memoryview(data)
+
+
+def _scalar(dtype: Any, data: Any = b"") -> Any:
+    if not isinstance(dtype, _DTypeState):
+        return StandIn(Name("numpy", "scalar"), (data,))
+    return StoredTensor.of_array(_buffer(data), dtype.resolved(), (), fortran=False).read().item()
+
+
+def _encoded(text: Any, encoding: Any = "latin1") -> bytes:
+    """Protocol 2 has no bytes: they come as text to be encoded."""
+    if not isinstance(text, str) or codecs.lookup(str(encoding)).name not in {"iso8859-1", "utf-8", "ascii"}:
+        raise Malformed("bytes that cannot be encoded")
+    return text.encode(str(encoding))
+
+
+def _from_type(function: Any, _kind: Any, arguments: Any, _state: Any = None) -> Any:
+    known = _KNOWN.get((function.module, function.name)) if isinstance(function, Name) else None
+    if known is None:
+        raise Malformed("a tensor made in a way that is not known")
+    return known(*arguments)
+
+
+def _frozen_buffer(dtype_and_data: Any, *rest: Any) -> Any:
+    """numpy's protocol 5: (buffer, dtype, shape, order)."""
+    dtype, shape, order = (*rest, "C")[:3]
+    if not isinstance(dtype, _DTypeState):
+        raise Malformed("an array without a dtype")
+    return StoredTensor.of_array(_buffer(dtype_and_data), dtype.resolved(), shape, fortran=order == "F")
+
+
+def _dictionary(pairs: Any = ()) -> dict[Any, Any]:
+    if isinstance(pairs, dict):
+        return pairs
+    return {checked_key(key): value for key, value in pairs}
+
+
+_KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
+    ("collections", "OrderedDict"): _dictionary,
+    ("collections", "defaultdict"): lambda *_: {},
+    ("_codecs", "encode"): _encoded,
+    ("builtins", "set"): lambda items=(): list(items),
+    ("builtins", "frozenset"): lambda items=(): list(items),
+    ("__builtin__", "set"): lambda items=(): list(items),
+    ("builtins", "bytearray"): lambda *given: _encoded(*given) if given and isinstance(given[0], str) else b"",
+    ("torch", "Size"): lambda sizes=(): tuple(sizes),
+    ("torch._utils", "_rebuild_tensor"): StoredTensor.of_storage,
+    ("torch._utils", "_rebuild_tensor_v2"): lambda storage, offset, size, stride, *_: StoredTensor.of_storage(
+        storage, offset, size, stride
+    ),
+    ("torch._utils", "_rebuild_tensor_v3"): lambda storage, offset, size, stride, _grad, _hooks, dtype, *_: (
+        StoredTensor.of_storage(storage, offset, size, stride, _torch_dtype(dtype))
+    ),
+    ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
+    ("torch._utils", "_rebuild_parameter_with_state"): lambda data, *_: data,
+    ("torch._tensor", "_rebuild_from_type_v2"): _from_type,
+    ("numpy", "dtype"): _DTypeState,
+    **{
+        (f"{package}.multiarray", name): make
+        for package in ("numpy.core", "numpy._core")
+        for name, make in (("_reconstruct", _Array), ("scalar", _scalar))
+    },
+    **{(f"{package}.numeric", "_frombuffer"): _frozen_buffer for package in ("numpy.core", "numpy._core")},
+}
+"""What is computed, each by a function of this file."""
+
+_EMPTY: dict[tuple[str, str], Callable[[], Any]] = {("collections", "OrderedDict"): dict}
+for _builtins in ("builtins", "__builtin__"):
+    _EMPTY |= {(_builtins, "dict"): dict, (_builtins, "list"): list, (_builtins, "set"): list}
+
+
+def _torch_dtype(name: Any) -> DType:
+    for dtype in STORAGE_DTYPES.values():
+        if isinstance(name, Name) and str(dtype) == f"torch.{name.name}":
+            return dtype
+    raise Malformed(f"a tensor of dtype {name}")
