@@ -177,7 +177,8 @@ class InMemory:
 
     def content(self, index: int) -> bytes:
         """Return the bytes of an image's pixels."""
-        return self.images[index].tobytes()
+        content: bytes = self.images[index].tobytes()
+        return content
 
 
 class Files:
@@ -242,7 +243,19 @@ class ImageFiles(Files):
         return (path[start:].rpartition(os.sep)[0].partition(os.sep)[0] for path in self.paths)
 
 
+def scenes_factors(spec: ScenesObjects, cache: Path) -> list[dict[str, str]]:
+    """Return the generative factors of each image, as `ObjectFactors` names them, with `class` for the class's name."""
+    with (_generated_folder(spec, cache) / "factors.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def _generated_objects(spec: ScenesObjects, cache: Path) -> InMemory:
+    images: Pixels = np.load(_generated_folder(spec, cache) / "images.npy", mmap_mode="r")
+    labels = np.array([spec.classes.index(row["class"]) for row in scenes_factors(spec, cache)], np.int64)
+    return InMemory(images, labels, spec.classes)
+
+
+def _generated_folder(spec: ScenesObjects, cache: Path) -> Path:
     folder = cache / f"scenes-objects-{spec.size}px-{spec.count}-{identity_hash(spec)[:8]}"
     with exclusive(folder.with_name(f".{folder.name}.lock"), wait=True):
         if not (folder / spec.split).is_dir():
@@ -250,9 +263,4 @@ def _generated_objects(spec: ScenesObjects, cache: Path) -> InMemory:
             with progress("scenes objects", spec.count, "images") as advance:
                 report = partial(advance, note="")
                 write_objects(folder, world, spec.split, spec.count, spec.size, len(os.sched_getaffinity(0)), report)
-    images: Pixels = np.load(folder / spec.split / "images.npy", mmap_mode="r")
-    with (folder / spec.split / "factors.csv").open(newline="") as file:
-        rows = csv.reader(file)
-        shape = next(rows).index("class")
-        labels = np.array([spec.classes.index(row[shape]) for row in rows], np.int64)
-    return InMemory(images, labels, spec.classes)
+    return folder / spec.split

@@ -12,9 +12,9 @@ import yaml
 from superinfo.artifacts import CONVERSION, OVERLAY, RECORD, WEIGHTS, Conversion, Cost, Record, What, Who
 from superinfo.errors import UserError
 from superinfo.files import file_sha256
-from superinfo.recipes import recipe_names
 from superinfo.runs import locked, peak_memory_mib, provenance, reset_peak_memory, run_id
-from superinfo.spec import identity, identity_hash, load_recipe
+from superinfo.spec import identity_hash
+from transfer.deviations import deviations
 from transfer.overlay import encoder_overlay
 from transfer.recipe import RECIPES, DetectRecipe
 
@@ -77,25 +77,6 @@ def record_path(recipe: DetectRecipe, who: Who, seed: int, runs: Path) -> Path:
     return runs / run_id(f"{recipe.name}--{who.name}", seed, run_hash) / RECORD
 
 
-def deviations(recipe: DetectRecipe) -> list[str]:
-    """Say what a recipe changes of the shipped one of its name; nothing for a recipe of the user's own."""
-    if recipe.name not in recipe_names(RECIPES):
-        return []
-    protocol = _flatten(identity(load_recipe(DetectRecipe, recipe.name, RECIPES)))
-    changed = _flatten(identity(recipe))
-    return [
-        f"{field}: {changed.get(field)} instead of {protocol.get(field)}"
-        for field in sorted(protocol.keys() | changed.keys())
-        if protocol.get(field) != changed.get(field)
-    ]
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix.removesuffix("."): value}
-    return {key: leaf for name, part in value.items() for key, leaf in _flatten(part, f"{prefix}{name}.").items()}
-
-
 def _measure(
     recipe: DetectRecipe, who: Who, weights: Path | None, seed: int, path: Path, runs: Path, device: str
 ) -> None:
@@ -134,7 +115,7 @@ def _measure(
             protocol_version=recipe.protocol_version,
         ),
         metrics=metrics,
-        deviations=deviations(recipe),
+        deviations=deviations(recipe, recipe.name, RECIPES),
         recipe=recipe.model_dump(mode="json"),
         recipe_hash=identity_hash(recipe),
         cost=Cost(
