@@ -49,7 +49,8 @@ def open_standard(spec: Standard, root: Path, field: str) -> ImageSet:
         wanted = f"the folder {folder} of its authors' archive, whole"
         raise UserError(f"{root}: no {spec.kind} here; expected {wanted}, or set {field}.download=true") from None
     except ModuleNotFoundError as error:
-        raise UserError(f"{spec.kind}: its label files need the package {error.name}; pip install it") from None
+        package = str(error.name).partition(".")[0]
+        raise UserError(f"{spec.kind}: its label files need the package {package}; pip install {package}") from None
     except OSError as error:
         raise UserError(f"{root}: {' '.join(str(error).split())}; correct {field}.root") from None
 
@@ -60,7 +61,7 @@ def _array(source: Source, spec: Standard, root: Path) -> InMemory:
     images = np.asarray(found.data)
     if images.ndim == 3:
         images = np.repeat(images[..., None], 3, axis=3)
-    return InMemory(images, np.array(found.targets, np.int64), tuple(found.classes))
+    return InMemory(images, np.asarray(found.targets).astype(np.int64), tuple(found.classes))
 
 
 def _stl10(source: Source, spec: Standard, root: Path) -> InMemory:

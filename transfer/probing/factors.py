@@ -17,7 +17,7 @@ from superinfo.views import PARAMETERS
 from transfer.probing.features import Features
 from transfer.probing.labelled import Floats
 from transfer.probing.recipe import FactorsSpec
-from transfer.probing.ridge import Doubles, read_off
+from transfer.probing.ridge import Doubles, Standard, read_off
 from transfer.probing.trial import Outcome, Trial
 
 BINARY = ("flip", "grayscale", "solarize")
@@ -51,15 +51,16 @@ def read_factors(trial: Trial, task: FactorsSpec) -> Outcome:
     """Read the parameters of views off features of views and, on `scenes`, the factors of images off their features.
 
     R2 (1 reads all, 0 nothing) of numbers, accuracy of categories in percent, beside `majority`, that of always
-    naming the training images' commonest one; `@N` are the figures with N training images. `view/R2` is the mean over
-    view parameters, `nuisance/R2` that over the numeric nuisances of `scenes`. Raises UserError if images are too few.
+    naming the training images' commonest one; `@N` are the figures with N training images. A factor that does not vary
+    is left out. `view/R2` is the mean over view parameters, `nuisance/R2` that over the numeric nuisances of `scenes`.
+    Raises UserError if images are too few.
     """
     train, test = trial.splits.train, trial.splits.test
     if len(train.indices) < 2 * task.few:
         raise UserError(f"data.train: {len(train.indices)} images are fewer than twice task.few, {task.few}; lower it")
     views = [trial.store.of_views(split, task.views, trial.seed) for split in (train, test)]
     metrics = _read(trial, task, [found.values[:, 0] for found in views], list(_view_parameters(*views)))
-    metrics["view/R2"] = _mean(metrics, "view/", [name for name in PARAMETERS if name not in BINARY])
+    metrics["view/R2"] = _mean(metrics, "view/", PARAMETERS)
     specs = [spec for spec in (trial.recipe.data.train, trial.recipe.data.test) if isinstance(spec, ScenesObjects)]
     if len(specs) == 2:
         shown = [trial.store.of(split) for split in (train, test)]
@@ -90,8 +91,11 @@ def _image_factors(train: Rows, test: Rows) -> Iterator[Factor]:
         yield Factor(f"image/{name}", ends[0], ends[1], categorical=False, wanted=False)
 
 
-def _read(trial: Trial, task: FactorsSpec, features: list[Floats], factors: list[Factor]) -> dict[str, Metric]:
-    train, test = np.asarray(features[0]), np.asarray(features[1])
+def _read(trial: Trial, task: FactorsSpec, features: list[Floats], candidates: list[Factor]) -> dict[str, Metric]:
+    factors = [factor for factor in candidates if min(np.ptp(end, axis=0).max() for end in (factor.train, factor.test))]
+    # By all training images, also for few: it takes no labels, and few images make noise of features that rarely vary.
+    standard = Standard.of(features[0])
+    train, test = standard(features[0]), standard(features[1])
     targets = np.hstack([factor.train for factor in factors])
     groups = [number for number, factor in enumerate(factors) for _ in range(factor.train.shape[1])]
     predicted = read_off((train, targets), test, groups, task.validation_share, [trial.seed, 0])
@@ -124,12 +128,9 @@ def _score(factors: list[Factor], predicted: list[Doubles], few: str) -> dict[st
     return metrics
 
 
-def r_squared(predicted: Doubles, targets: Doubles) -> float | None:
-    """Return 1 - squared error / squared deviation from the mean, over all k columns; None of a constant target."""
-    deviation = np.square(targets - targets.mean(axis=0)).sum()
-    if deviation == 0:
-        return None
-    return float(1 - np.square(predicted - targets).sum() / deviation)
+def r_squared(predicted: Doubles, targets: Doubles) -> float:
+    """Return 1 - squared error / squared deviation from the mean, over all k columns, of `(m, k)` both."""
+    return float(1 - np.square(predicted - targets).sum() / np.square(targets - targets.mean(axis=0)).sum())
 
 
 def _named(scores: Doubles) -> Labels:
@@ -146,13 +147,13 @@ def _majority(factor: Factor) -> float:
 
 
 def _average(values: list[Metric]) -> Metric:
-    numbers = [one.value for one in values if one.value is not None]
-    return values[0].model_copy(update={"value": float(np.mean(numbers)) if numbers else None})
+    mean = float(np.mean([one.value for one in values if one.value is not None]))
+    return values[0].model_copy(update={"value": mean})
 
 
 def _mean(metrics: dict[str, Metric], prefix: str, names: Sequence[str]) -> Metric:
-    return _average([metrics[f"{prefix}{name}/R2"] for name in names])
+    return _average([metrics[key] for name in names if (key := f"{prefix}{name}/R2") in metrics])
 
 
-def _metric(value: float | None, unit: str, *, wanted: bool) -> Metric:
+def _metric(value: float, unit: str, *, wanted: bool) -> Metric:
     return Metric(value=value, unit=unit, higher_is_better=wanted)

@@ -67,7 +67,8 @@ def information(
     fit, held = np.sort(order[cut:]), np.sort(order[:cut])
     standard = Standard.of(train[0])
     varies = standard.scale > 0
-    h1, h2 = [standard(part)[:, varies] for part in (train[0], test[0])], (train[1], test[1])
+    h1 = [standard(part)[:, varies] for part in (train[0], test[0])]
+    h2 = [standard(part)[:, varies] for part in (train[1], test[1])]
     variance = task.noise**2
 
     prior = _fit_covariance(h1[0][fit], h1[0][held], variance)
@@ -89,11 +90,11 @@ class _Regression:
     ridge: Ridge
     strengths: list[float]
 
-    def __call__(self, features: Floats) -> Doubles:
+    def __call__(self, features: Doubles) -> Doubles:
         return self.ridge.predict(features, self.strengths)
 
 
-def _choose_ridge(fit: tuple[Floats, Doubles], held: tuple[Floats, Doubles]) -> _Regression:
+def _choose_ridge(fit: tuple[Doubles, Doubles], held: tuple[Doubles, Doubles]) -> _Regression:
     """Fit a regression of h1 on h2; its one strength is the best on held pairs."""
     strengths = choose_strengths(fit, held, [0] * fit[1].shape[1])
     return _Regression(Ridge(*fit), strengths)

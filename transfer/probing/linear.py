@@ -17,8 +17,10 @@ from transfer.probing.recipe import SGDSpec
 class Trained:
     """What SGD leaves."""
 
+    model: nn.Linear
+    """After the last epoch."""
     predicted: Labels
-    """Classes of the test images after the last epoch, `(m,)`."""
+    """Classes that it gives the test images, `(m,)`."""
     right: list[float]
     """Share of the test images told right after each epoch, where that was asked for."""
 
@@ -51,7 +53,7 @@ def train_linear(
             if spec.best_epoch_on_test:
                 right.append(float((_classify(model, queries) == answers).double().mean()))
             advance(len(features), f"epoch {epoch + 1}, loss {loss.item():.3f}")
-    return Trained(_classify(model, queries).cpu().numpy(), right)
+    return Trained(model, _classify(model, queries).cpu().numpy(), right)
 
 
 @torch.no_grad()

@@ -97,7 +97,7 @@ class InformationSpec(Spec):
     views: ViewSpec = ViewSpec()
     noise: float = Field(default=0.1, gt=0)
     """Standard deviation of the Gaussian noise added to standardised features: without it all is infinite."""
-    negatives: int = Field(default=512, ge=2)
+    negatives: int = Field(default=500, ge=2)
     """Images among which InfoNCE finds the right one; it can tell log of that many nats."""
     validation_share: Share = 0.25
     """Of the training pairs: strength of the regression and variances are fitted on them."""

@@ -35,15 +35,14 @@ class Standard:
 
 
 class Ridge:
-    """All ridge regressions of `targets` `(n, T)` on `features` `(n, D)`, by one eigendecomposition.
+    """All ridge regressions of `targets` `(n, T)` on standardised features `(n, D)`, by one eigendecomposition.
 
     The weights for a strength s minimise mean |y - x w - b|^2 + s |w|^2. Source: Hoerl and Kennard 1970.
     """
 
-    def __init__(self, features: Floats, targets: Doubles) -> None:
-        self.standard = Standard.of(features)
-        self.offset = targets.mean(axis=0)
-        inputs, centred = self.standard(features), targets - self.offset
+    def __init__(self, features: Doubles, targets: Doubles) -> None:
+        self.centre, self.offset = features.mean(axis=0), targets.mean(axis=0)
+        inputs, centred = features - self.centre, targets - self.offset
         count, dimension = inputs.shape
         # The smaller of covariance (D, D) and kernel (n, n); both have the same eigenvalues but for zeros.
         if dimension <= count:
@@ -54,15 +53,15 @@ class Ridge:
             self.basis, self.coordinates = inputs.T @ vectors / count, vectors.T @ centred
         self.values = np.maximum(self.values, 0)
 
-    def predict(self, features: Floats, strengths: Sequence[float]) -> Doubles:
+    def predict(self, features: Doubles, strengths: Sequence[float]) -> Doubles:
         """Return the predictions for features `(m, D)`, one strength for each target, `(m, T)`."""
         shrunk = self.coordinates / (self.values[:, None] + np.array(strengths))
-        predicted: Doubles = self.standard(features) @ (self.basis @ shrunk) + self.offset
+        predicted: Doubles = (features - self.centre) @ (self.basis @ shrunk) + self.offset
         return predicted
 
 
 def choose_strengths(
-    train: tuple[Floats, Doubles], validation: tuple[Floats, Doubles], groups: Sequence[int]
+    train: tuple[Doubles, Doubles], validation: tuple[Doubles, Doubles], groups: Sequence[int]
 ) -> list[float]:
     """Return the strength of each target, fitted on `train`, with the least squared error on `validation`.
 
@@ -81,7 +80,7 @@ def choose_strengths(
 
 
 def read_off(
-    train: tuple[Floats, Doubles], test: Floats, groups: Sequence[int], validation_share: float, seed: Sequence[int]
+    train: tuple[Doubles, Doubles], test: Doubles, groups: Sequence[int], validation_share: float, seed: Sequence[int]
 ) -> Doubles:
     """Return predictions of the targets for `test` `(m, D)`: `(m, T)`.
 
