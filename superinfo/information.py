@@ -48,7 +48,8 @@ def isotropic_kl(mean: Tensor, variance: float, other_mean: Tensor, other_covari
     trace = variance * torch.cholesky_inverse(factor).diagonal().sum()
     distance = torch.linalg.solve_triangular(factor, (mean - other_mean).T, upper=False).square().sum(dim=0)
     log_ratio = 2 * factor.diagonal().log().sum() - dimension * math.log(variance)
-    return 0.5 * (trace + distance - dimension + log_ratio)
+    nats: Tensor = 0.5 * (trace + distance - dimension + log_ratio)
+    return nats
 
 
 def info_nce(scores: Tensor) -> Tensor:

@@ -105,7 +105,7 @@ class FeatureStore:
     def _extract(self, split: Split, pictures: int, show: Show, path: Path) -> None:
         encoder = self.subject.encoder.to(self.device)
         count = len(split.indices)
-        readable = np.zeros(count, bool)
+        readable, finite = np.zeros(count, bool), np.ones(count, bool)
         with new_folder(path) as folder, self._shown(split, show) as batches:
             values = np.lib.format.open_memmap(
                 folder / "values.npy", "w+", np.float32, (count, pictures, encoder.feature_dim)
@@ -115,9 +115,10 @@ class FeatureStore:
                 flat = torch.from_numpy(pixels).flatten(0, 1).to(self.device)
                 found = encoder(normalised(flat, self.mean, self.std)).cpu().numpy()
                 values[rows] = found.reshape(len(rows), pictures, -1)
+                finite[rows] = np.isfinite(values[rows]).all(axis=(1, 2))
                 parameters[rows], readable[rows] = drawn, True
             self._check_readable(split, readable)
-            _check_finite(values, split)
+            _check_finite(split, finite)
             values.flush()
             np.save(folder / "parameters.npy", parameters)
             np.save(folder / "readable.npy", readable)
@@ -189,9 +190,9 @@ def _reason(split: Split, row: int) -> str:
     return f"number {split.indices[row]}, which can be read now: remove the features folder"
 
 
-def _check_finite(values: Floats, split: Split) -> None:
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=(1, 2)))
+def _check_finite(split: Split, finite: NDArray[np.bool_]) -> None:
+    bad = np.flatnonzero(~finite)
     if bad.size:
-        what = f"features of {len(bad):,} of {len(values):,} images are not finite"
+        what = f"features of {len(bad):,} of {len(finite):,} images are not finite"
         remedy = "the encoder diverged, or mean and std are not its own"
         raise UserError(f"{split.field}: {what}, the first is number {split.indices[bad[0]]}; {remedy}")

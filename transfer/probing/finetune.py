@@ -110,8 +110,7 @@ class _Run:
     def evaluate(self) -> Outcome:
         trial = self.trial
         self.model.eval()
-        if self.step:
-            self._check_finite(torch.stack([p.detach().sum() for p in self.model.parameters()]).sum())
+        self._check_finite(torch.cat([p.detach().flatten() for p in self.model.parameters()]))
         tuned = replace(
             trial.subject, encoder=self.model.encoder, tensors_sha256=tensors_sha256(self.model.state_dict())
         )
@@ -175,7 +174,7 @@ class _Run:
             raise UserError(f"data.train: {what}; mend or remove them, for one {min(self.unreadable)}")
 
     def _check_finite(self, value: Tensor) -> None:
-        if not bool(value.isfinite()):
+        if not bool(value.isfinite().all()):
             rate = f"lower task.lr (now {self.task.lr:g})"
             raise Diverged(f"{self.trial.recipe.name}: loss or weights are not finite at step {self.step}; {rate}")
 

@@ -30,8 +30,9 @@ class Trial:
 
     @property
     def classes(self) -> int:
-        """Return the number of classes."""
-        return len(self.splits.train.images.classes)
+        """Return the number of classes; a set may have labels without names."""
+        train = self.splits.train
+        return max(len(train.images.classes), int(train.labels.max()) + 1)
 
     def labelled(self, split: Split) -> Labelled:
         """Return a split's features with their classes."""

@@ -128,7 +128,7 @@ def test_an_image_that_cannot_be_read_is_named_counted_and_left_out(
 def test_features_that_are_not_finite_are_refused_and_not_kept(subject: Subject, tmp_path: Path) -> None:
     images = split(tiny.write_folder(tmp_path / "images", 2), tmp_path)
     with torch.no_grad():
-        subject.encoder.layer4[1].bn2.weight.fill_(torch.nan)
+        subject.encoder.get_parameter("layer4.1.bn2.weight").fill_(torch.nan)
     store = FeatureStore(replace(subject, tensors_sha256="diverged"), recipe(), tmp_path / "kept", CPU)
     with pytest.raises(
         UserError, match=r"data\.train: features of 6 of 6 images are not finite, the first is number 0"

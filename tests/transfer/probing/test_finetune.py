@@ -59,7 +59,7 @@ def run(fields: ProbeRecipe, runs: Path) -> None:
 
 def test_a_killed_run_ends_where_an_undisturbed_one_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = tiny.folders(tmp_path / "images")
-    slow = {"epochs": 12, "save_minutes": 1e-6, "momentum": 0.9, "weight_decay": 1e-3}
+    slow: dict[str, Any] = {"epochs": 12, "save_minutes": 1e-6, "momentum": 0.9, "weight_decay": 1e-3}
     context = multiprocessing.get_context("fork")
     process = context.Process(target=run, args=(recipe(data, **slow), tmp_path / "killed"))
     process.start()

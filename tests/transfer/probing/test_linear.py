@@ -7,6 +7,7 @@ from tests.transfer.probing.test_logistic import CLASSES, CPU, problem
 from transfer.probing.labelled import Labelled
 from transfer.probing.linear import train_linear
 from transfer.probing.recipe import SGDSpec
+from transfer.probing.ridge import Doubles
 
 
 def scaled(rows: int, seed: int) -> Labelled:
@@ -15,7 +16,7 @@ def scaled(rows: int, seed: int) -> Labelled:
     return Labelled(features, found.labels)
 
 
-def literal(spec: SGDSpec, train: Labelled, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def literal(spec: SGDSpec, train: Labelled, seed: int) -> tuple[Doubles, Doubles]:
     """Return weights and biases after momentum SGD in float64, gradients by hand."""
     torch.manual_seed(seed)
     start = torch.nn.Linear(train.features.shape[1], CLASSES)
@@ -53,9 +54,10 @@ def test_the_defaults_are_the_papers() -> None:
 
 def test_the_epochs_are_scored_on_test_only_where_that_is_asked_for() -> None:
     train, test = scaled(60, 0), scaled(30, 1)
-    fields = {"epochs": 6, "lr": 2.0}
-    plain = train_linear(SGDSpec(kind="sgd", **fields), CLASSES, train, test, 0, CPU)
-    asked = train_linear(SGDSpec(kind="sgd", best_epoch_on_test=True, **fields), CLASSES, train, test, 0, CPU)
+    plain, asked = (
+        train_linear(SGDSpec(kind="sgd", epochs=6, lr=2.0, best_epoch_on_test=best), CLASSES, train, test, 0, CPU)
+        for best in (False, True)
+    )
     assert plain.right == []
     assert len(asked.right) == 6
     assert asked.right[-1] == float((plain.predicted == test.labels).mean())
