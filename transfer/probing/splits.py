@@ -68,10 +68,8 @@ def open_splits(data: ProbeData, runs: Path, *, labelled: bool) -> Splits:
         for other in opened.values():
             _check_classes(train, other)
         if len(found := np.unique(train.labels)) < 2:
-            only = train.images.classes[found[0]]
-            raise UserError(
-                f"data.train: all {len(train.indices):,} images are of one class, {only!r}; give two or more"
-            )
+            what = f"all {len(train.indices):,} images are of one class, number {found[0]}"
+            raise UserError(f"data.train: {what}; give two classes or more")
     notes = [note for seen in (train, validation) if seen and (note := _seen(test, seen, data.max_seen))]
     if validation is not None:
         notes += [note for note in [_seen(validation, train, data.max_seen)] if note]

@@ -130,7 +130,7 @@ def test_a_single_class_is_refused(tmp_path: Path) -> None:
     for name, first in (("train", 0), ("test", 100)):
         tiny.write_folder(tmp_path / "images" / name, 3, first, classes=("red",))
     told = refusal(tiny.data(tmp_path / "images"), tmp_path / "runs")
-    assert told == "data.train: all 3 images are of one class, 'red'; give two or more"
+    assert told == "data.train: all 3 images are of one class, number 0; give two classes or more"
 
 
 def test_a_test_set_without_images_or_labels_is_refused(tmp_path: Path) -> None:
