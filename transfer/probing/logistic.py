@@ -105,18 +105,17 @@ def choose(
     """Fit every C of the grid on `train`, from strong to weak, each from where the last one ended, and take the best
     on `validation`; among equals the strongest. Then fit that C on both, to which it belongs.
     """
-    found: dict[float, float] = {}
     model = Logistic(train, classes, device)
-    best: Tensor | None = None
+    found: dict[float, float] = {}
+    weights: dict[float, Tensor] = {}
     with progress("linear: L-BFGS", len(spec.grid) + 1, "fits") as advance:
         for c in sorted(spec.grid):
             found[c] = score(model.fit(c, spec.iterations).predict(validation.features), validation.labels, metric)
-            if found[c] > max((value for other, value in found.items() if other != c), default=-math.inf):
-                best, chosen = model.weights.detach().clone(), c
+            weights[c] = model.weights.detach().clone()
             advance(1, f"C {c:.1e}: {found[c]:.2f} %")
+        chosen = max(found, key=lambda c: (found[c], -c))
         final = Logistic(train.joined(validation), classes, device)
-        assert best is not None
-        final.weights.data.copy_(best)
-        final.fit(chosen, spec.iterations)
+        final.weights.data.copy_(weights[chosen])
+        final.fit(chosen, 10 * spec.iterations)
         advance(1, f"C {chosen:.1e} on all")
     return Chosen(final, chosen, found)
