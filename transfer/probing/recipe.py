@@ -12,7 +12,7 @@ from superinfo.views import Range, ViewSpec
 
 RECIPES = Path(__file__).parent / "recipes"
 
-HALF_DECADES = tuple(10.0 ** (k / 2) for k in range(-10, 7))
+DECADES = tuple(10.0**k for k in range(-5, 4))
 """From 1e-5 to 1e3."""
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -54,7 +54,7 @@ class LBFGSSpec(Spec):
     """Multinomial logistic regression, its strength chosen on validation images, then fitted on those too."""
 
     kind: Literal["lbfgs"]
-    grid: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=HALF_DECADES, min_length=1)
+    grid: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=DECADES, min_length=1)
     """Values of C tried: the loss is C x the sum of cross-entropies plus half the squared weights."""
     iterations: int = Field(default=100, ge=1)
     """At most, for each C that is tried; ten times as many for the one that is chosen."""
