@@ -18,7 +18,6 @@ from pretrain.online_knn import OnlineKNN
 from pretrain.publish import publish
 from pretrain.recipe import PretrainRecipe, checkpoint_path
 from pretrain.schedule import Moment, learning_rate
-from pretrain.state import newest_state, read_state, save_state
 from pretrain.unreadable import UnreadableImages
 from superinfo.artifacts import load_checkpoint
 from superinfo.datasets.images import open_images
@@ -27,6 +26,7 @@ from superinfo.files import write_text
 from superinfo.progress import Advance, progress, say
 from superinfo.runs import StopSignal, interruptible, locked, reset_peak_memory
 from superinfo.spec import identity_hash
+from superinfo.state import newest_state, read_state, save_state
 from superinfo.views import TwoViews
 
 INTERRUPTED = "interrupted"

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from pretrain.recipe import PretrainRecipe
-from pretrain.state import remove_states
 from superinfo.artifacts import (
     CHECKPOINT,
     MANIFEST,
@@ -16,6 +15,7 @@ from superinfo.artifacts import (
 from superinfo.encoders import ResNet, build_encoder, count_flops
 from superinfo.runs import peak_memory_mib, provenance
 from superinfo.spec import identity_hash
+from superinfo.state import remove_states
 
 
 def publish(

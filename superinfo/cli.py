@@ -16,7 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Pretrain ResNet encoders, convert them to Detectron2, fine-tune detectors on them, compare.",
+    help="Pretrain ResNet encoders, convert them to Detectron2, fine-tune detectors on them, probe them, compare.",
 )
 
 Runs = Annotated[Path, typer.Option(help="Folder that all runs lie in.")]
@@ -113,6 +113,25 @@ def detect(
 
     resolved = load_recipe(DetectRecipe, recipe, RECIPES, overrides or ())
     print(run(resolved, None if weights == "random" else Path(weights), seed, runs, device))
+
+
+@app.command()
+def probe(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name or YAML file.")],
+    checkpoint: Annotated[str, typer.Option(help="A checkpoint.pt of `superinfo pretrain`, or `random`.")],
+    seed: Seed = 0,
+    runs: Runs = Path("runs"),
+    device: Device = "auto",
+    overrides: Overrides = None,
+) -> None:
+    """Measure what an encoder's features tell; prints the path of its record.json."""
+    from superinfo.spec import load_recipe
+    from transfer.probing.recipe import RECIPES, ProbeRecipe
+
+    resolved = load_recipe(ProbeRecipe, recipe, RECIPES, overrides or ())
+    from transfer.probing.probe import probe as run
+
+    print(run(resolved, None if checkpoint == "random" else Path(checkpoint), seed, runs, device))
 
 
 @app.command()

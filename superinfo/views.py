@@ -282,3 +282,8 @@ def centre_view(image: Pixels, size: int) -> Pixels:
     w, h = max(size, round(width * scale)), max(size, round(height * scale))
     x, y = (w - size) // 2, (h - size) // 2
     return _resize(image, w, h)[y : y + size, x : x + size]
+
+
+def squeezed_view(image: Pixels, size: int) -> Pixels:
+    """Return the whole of an image `(H, W, 3)`, its sides resized to `size` pixels each."""
+    return _resize(image, size, size)

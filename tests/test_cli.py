@@ -22,7 +22,7 @@ def test_help_imports_neither_torch_nor_pydantic() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    for verb in ("pretrain", "convert", "detect", "bench", "table"):
+    for verb in ("pretrain", "convert", "detect", "probe", "bench", "table"):
         assert verb in done.stdout
 
 
@@ -43,6 +43,11 @@ SIMCLR = "simclr_r18w25_scenes_6e"
         (["convert", "none.pt", "--out", "x"], "none.pt: no such file"),
         (["convert", "none.pt", "--out", "x", "--to", "onnx"], "--to onnx: unknown target"),
         (["detect", "maskrcnn_fpn_scenes", "--weights", "none"], "none: no converted weights"),
+        (["probe", "linear_cifar10", "--checkpoint", "none.pt"], "none.pt: no such checkpoint"),
+        (
+            ["probe", "linear_cifar10", "--checkpoint", "random", "--set", "task.solver.rate=1"],
+            "`task.solver.rate` is not",
+        ),
         (["table"], "name either a suite or --records DIR"),
         (["table", "--records", "."], "no record.json below it"),
         (["bench", "nothing"], "nothing: no recipe of that name"),

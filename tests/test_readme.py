@@ -19,6 +19,7 @@ from superinfo.spec import identity_hash, load_recipe
 from transfer.convert.targets import overlay_text
 from transfer.detection.config import CONFIGS
 from transfer.overlay import encoder_overlay
+from transfer.probing.recipe import RECIPES as PROBING
 from transfer.recipe import RECIPES as TRANSFER
 
 ROOT = Path(__file__).parent.parent
@@ -58,10 +59,10 @@ def test_every_verb_is_shown_and_no_other() -> None:
 
 
 def test_every_recipe_named_is_shipped() -> None:
-    named = re.findall(r"^superinfo (?:pretrain|detect) ([a-z]\S+)", README, re.MULTILINE)
+    named = re.findall(r"^superinfo (?:pretrain|detect|probe) ([a-z]\S+)", README, re.MULTILINE)
     assert named
     for name in named:
-        assert name in {*recipe_names(PRETRAIN), *recipe_names(TRANSFER)}
+        assert name in {*recipe_names(PRETRAIN), *recipe_names(TRANSFER), *recipe_names(PROBING)}
 
 
 def test_every_path_that_is_linked_exists() -> None:

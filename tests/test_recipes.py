@@ -15,12 +15,16 @@ from pretrain.optimizer import build_optimizer
 from pretrain.recipe import RECIPES as PRETRAIN
 from pretrain.recipe import PretrainRecipe
 from superinfo.artifacts import EncoderSpec, Pixels
+from superinfo.datasets.images import SPLITS as STANDARD_SPLITS
+from superinfo.datasets.images import Standard
 from superinfo.encoders import build_encoder, count_flops
 from superinfo.recipes import recipe_names
 from superinfo.spec import load_recipe
 from transfer.detection.config import build_config
 from transfer.detection.data import RegisteredSplit
 from transfer.overlay import encoder_overlay
+from transfer.probing.recipe import RECIPES as PROBING
+from transfer.probing.recipe import LinearSpec, ProbeRecipe
 from transfer.recipe import RECIPES as TRANSFER
 from transfer.recipe import DetectRecipe
 
@@ -64,7 +68,9 @@ def forward_giga(encoder: EncoderSpec, size: int) -> float:
     return count_flops(build_encoder(encoder), size) / 1e9
 
 
-@pytest.mark.parametrize("path", [p for f in (PRETRAIN, TRANSFER, SUITES) for p in sorted(f.glob("*.yaml"))], ids=str)
+@pytest.mark.parametrize(
+    "path", [p for f in (PRETRAIN, TRANSFER, PROBING, SUITES) for p in sorted(f.glob("*.yaml"))], ids=str
+)
 def test_a_recipe_opens_with_its_claim_cost_and_command(path: Path) -> None:
     lines = opening(path)
     words = ("Claim", "Cost", "Command")
@@ -158,6 +164,36 @@ def test_a_detection_recipe_builds(name: str, tmp_path: Path) -> None:
     overlay = encoder_overlay(recipe.encoder, Pixels(mean=recipe.mean, std=recipe.std))
     cfg = build_config(recipe, overlay, None, (split, split), 0, torch.device("cpu"), tmp_path)
     assert build_model(cfg).roi_heads.num_classes == 2
+
+
+@pytest.mark.parametrize("name", recipe_names(PROBING))
+def test_a_probe_recipe_is_what_its_name_says_and_its_encoder_sees_its_images(name: str) -> None:
+    recipe = load_recipe(ProbeRecipe, name, PROBING)
+    assert recipe.name == name
+    kind = name.split("_", maxsplit=1)[0]
+    assert recipe.task.kind == ("linear" if kind == "logistic" else kind)
+    if isinstance(recipe.task, LinearSpec):
+        assert recipe.task.solver.kind == {"linear": "sgd", "logistic": "lbfgs"}[kind]
+    with torch.device("meta"):
+        encoder = build_encoder(recipe.encoder)
+        seen = encoder(torch.zeros(2, 3, recipe.input_size, recipe.input_size))
+        assert torch.nn.Linear(encoder.feature_dim, 10)(seen).shape == (2, 10)
+
+
+@pytest.mark.parametrize("kind", ["linear", "logistic", "knn"])
+def test_every_set_has_every_classifying_probe(kind: str) -> None:
+    folders = {"imagenet", "cifar10folder", "flowers5", "mnistfolder", "tinyimagenet20"}
+    assert {f"{kind}_{name}" for name in {*STANDARD_SPLITS, *folders}} <= set(recipe_names(PROBING))
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names(PROBING) if name.split("_")[-1] in STANDARD_SPLITS])
+def test_a_probe_never_chooses_or_trains_on_the_test_split(name: str) -> None:
+    data = load_recipe(ProbeRecipe, name, PROBING).data
+    used = [spec.split for spec in (data.train, data.validation) if isinstance(spec, Standard)]
+    assert isinstance(data.test, Standard)
+    assert data.test.split == "test"
+    assert used == (["train", "val"] if data.validation else [used[0]])
+    assert used[0] in {"train", "train+val"}
 
 
 @pytest.mark.parametrize("name", recipe_names(SUITES))

@@ -1,11 +1,11 @@
-"""Image sets to pretrain and probe on: the generated `scenes` objects, any folder of images, CIFAR and STL-10."""
+"""Image sets to pretrain and probe on: the generated `scenes` objects, any folder of images, the standard sets."""
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import Annotated, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,9 @@ class ImageSet(Protocol):
 
     def __getitem__(self, index: int) -> Pixels:
         """Return an image as RGB uint8 `(H, W, 3)`. Raises UserError, naming the file, if it cannot be read."""
+
+    def content(self, index: int) -> bytes:
+        """Return the bytes that an image is made of, as they are stored. Raises UserError if they cannot be read."""
 
     @property
     def labels(self) -> Labels:
@@ -80,6 +83,8 @@ class Folder(ImagesSpec):
     kind: Literal["folder"]
     name: str
     """The set's name: it stands for the images in hashes and tables, as their place does not."""
+    subfolder: Annotated[str, NotIdentity] = ""
+    """Where below the root the images lie: `train`, where a set has its splits in one root."""
 
     @property
     def title(self) -> str:
@@ -87,17 +92,35 @@ class Folder(ImagesSpec):
         return self.name
 
 
-class Standard(ImagesSpec):
-    """A set that torchvision knows."""
+SPLITS: dict[str, tuple[str, ...]] = {
+    "cifar10": ("train", "test"),
+    "cifar100": ("train", "test"),
+    "stl10": ("train", "test", "unlabeled", "train+unlabeled"),
+    "mnist": ("train", "test"),
+    "fashionmnist": ("train", "test"),
+    "dtd": ("train", "val", "train+val", "test"),
+    "flowers102": ("train", "val", "train+val", "test"),
+    "aircraft": ("train", "val", "train+val", "test"),
+    "gtsrb": ("train", "test"),
+    "cub": ("train", "test"),
+}
+"""The standard sets, each with the splits that its authors publish; of DTD's ten the first."""
 
-    kind: Literal["cifar10", "cifar100", "stl10"]
-    split: Literal["train", "test", "unlabeled", "train+unlabeled"] = "train"
+
+class Standard(ImagesSpec):
+    """A set with published splits: one that torchvision knows, or CUB-200-2011."""
+
+    kind: Literal[
+        "cifar10", "cifar100", "stl10", "mnist", "fashionmnist", "dtd", "flowers102", "aircraft", "gtsrb", "cub"
+    ]
+    split: Literal["train", "test", "unlabeled", "train+unlabeled", "val", "train+val"] = "train"
     download: Annotated[bool, NotIdentity] = False
 
     @model_validator(mode="after")
-    def _unlabeled_is_stl10(self) -> Self:
-        if "unlabeled" in self.split and self.kind != "stl10":
-            raise ValueError(f"split must be train or test for {self.kind}")
+    def _split_is_published(self) -> Self:
+        *splits, last = SPLITS[self.kind]
+        if self.split not in SPLITS[self.kind]:
+            raise ValueError(f"split must be {', '.join(splits)} or {last} for {self.kind}")
         return self
 
     @property
@@ -116,9 +139,12 @@ def open_images(spec: ScenesObjects | Folder | Standard, cache: Path, field: str
     """
     if isinstance(spec, ScenesObjects):
         return _generated_objects(spec, cache)
+    root = data_root(spec.root, f"{field}.root")
     if isinstance(spec, Folder):
-        return ImageFiles(data_root(spec.root, f"{field}.root"))
-    return _standard(spec, field)
+        return ImageFiles(_below(root, spec.subfolder, f"{field}.subfolder"))
+    from superinfo.datasets.standard import open_standard
+
+    return open_standard(spec, root, field)
 
 
 def data_root(root: Path | None, field: str) -> Path:
@@ -129,6 +155,12 @@ def data_root(root: Path | None, field: str) -> Path:
     if not named.is_dir():
         raise UserError(f"{named}: no such folder; correct {field} or SUPERINFO_DATA")
     return named
+
+
+def _below(root: Path, subfolder: str, field: str) -> Path:
+    if not (root / subfolder).is_dir():
+        raise UserError(f"{root / subfolder}: no such folder; correct {field}, or the root above it")
+    return root / subfolder
 
 
 class InMemory:
@@ -143,8 +175,45 @@ class InMemory:
     def __getitem__(self, index: int) -> Pixels:
         return np.asarray(self.images[index])
 
+    def content(self, index: int) -> bytes:
+        """Return the bytes of an image's pixels."""
+        content: bytes = self.images[index].tobytes()
+        return content
 
-class ImageFiles:
+
+class Files:
+    """Image files by path; what is in them is read when it is asked for."""
+
+    paths: list[str]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Pixels:
+        content = self.content(index)
+        try:
+            return decode(content)
+        except UserError as error:
+            raise UserError(f"{self.paths[index]}: {error}") from None
+
+    def content(self, index: int) -> bytes:
+        """Return the bytes of a file. Raises UserError, naming it, if it cannot be read."""
+        try:
+            return Path(self.paths[index]).read_bytes()
+        except OSError as error:
+            raise UserError(f"{self.paths[index]}: {error.strerror}") from None
+
+
+class ListedFiles(Files):
+    """Image files with the labels that a list gives them."""
+
+    def __init__(self, paths: Sequence[Path], labels: Sequence[int], classes: Sequence[str]) -> None:
+        self.paths = [str(path) for path in paths]
+        self.labels: Labels = np.array(labels, np.int64)
+        self.classes = tuple(classes)
+
+
+class ImageFiles(Files):
     """Every image file below a folder, in path order; its class is the first folder on the way to it, if any."""
 
     def __init__(self, root: Path) -> None:
@@ -157,17 +226,6 @@ class ImageFiles:
         )
         if not self.paths:
             raise UserError(f"{root}: no images below this folder; expected {', '.join(sorted(EXTENSIONS))}")
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Pixels:
-        path = Path(self.paths[index])
-        try:
-            return decode(path.read_bytes())
-        except (OSError, UserError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise UserError(f"{path}: {reason}") from None
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -185,7 +243,19 @@ class ImageFiles:
         return (path[start:].rpartition(os.sep)[0].partition(os.sep)[0] for path in self.paths)
 
 
+def scenes_factors(spec: ScenesObjects, cache: Path) -> list[dict[str, str]]:
+    """Return the generative factors of each image, as `ObjectFactors` names them, with `class` for the class's name."""
+    with (_generated_folder(spec, cache) / "factors.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def _generated_objects(spec: ScenesObjects, cache: Path) -> InMemory:
+    images: Pixels = np.load(_generated_folder(spec, cache) / "images.npy", mmap_mode="r")
+    labels = np.array([spec.classes.index(row["class"]) for row in scenes_factors(spec, cache)], np.int64)
+    return InMemory(images, labels, spec.classes)
+
+
+def _generated_folder(spec: ScenesObjects, cache: Path) -> Path:
     folder = cache / f"scenes-objects-{spec.size}px-{spec.count}-{identity_hash(spec)[:8]}"
     with exclusive(folder.with_name(f".{folder.name}.lock"), wait=True):
         if not (folder / spec.split).is_dir():
@@ -193,33 +263,4 @@ def _generated_objects(spec: ScenesObjects, cache: Path) -> InMemory:
             with progress("scenes objects", spec.count, "images") as advance:
                 report = partial(advance, note="")
                 write_objects(folder, world, spec.split, spec.count, spec.size, len(os.sched_getaffinity(0)), report)
-    images: Pixels = np.load(folder / spec.split / "images.npy", mmap_mode="r")
-    with (folder / spec.split / "factors.csv").open(newline="") as file:
-        rows = csv.reader(file)
-        shape = next(rows).index("class")
-        labels = np.array([spec.classes.index(row[shape]) for row in rows], np.int64)
-    return InMemory(images, labels, spec.classes)
-
-
-def _standard(spec: Standard, field: str) -> InMemory:
-    from torchvision import datasets
-
-    root = data_root(spec.root, f"{field}.root")
-    source = {"stl10": datasets.STL10, "cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[spec.kind]
-    arguments: dict[str, Any] = {"root": root, "download": spec.download}
-    try:
-        if spec.kind == "stl10":
-            stl10 = source(split=spec.split, **arguments)
-            # Torchvision reads the names only where their file lies, and checks the images alone.
-            return InMemory(
-                np.ascontiguousarray(stl10.data.transpose(0, 2, 3, 1)),
-                stl10.labels.astype(np.int64),
-                tuple(getattr(stl10, "classes", ())),
-            )
-        cifar = source(train=spec.split == "train", **arguments)
-        return InMemory(np.asarray(cifar.data), np.array(cifar.targets, np.int64), tuple(cifar.classes))
-    except RuntimeError:
-        wanted = f"the folder {source.base_folder} of its authors' archive, whole"
-        raise UserError(f"{root}: no {spec.kind} here; expected {wanted}, or set {field}.download=true") from None
-    except OSError as error:
-        raise UserError(f"{root}: {' '.join(str(error).split())}; correct {field}.root") from None
+    return folder / spec.split

@@ -14,10 +14,10 @@ import torch
 
 from pretrain.engine import pretrain
 from pretrain.model import build_model
-from pretrain.state import PATTERN
 from superinfo.artifacts import MANIFEST, Manifest, load_checkpoint, tensors_sha256
 from superinfo.encoders import load_encoder
 from superinfo.errors import Diverged, UserError
+from superinfo.state import PATTERN
 from tests.pretrain.tiny import RECIPE, recipe
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from pretrain.engine import INTERRUPTED, pretrain
 from pretrain.recipe import PretrainRecipe, checkpoint_path
-from pretrain.state import PATTERN
 from superinfo.artifacts import load_checkpoint, tensors_sha256
 from superinfo.errors import UserError
+from superinfo.state import PATTERN
 from tests.pretrain import tiny
 
 RECIPE = tiny.RECIPE | {"save_minutes": 1e-4}

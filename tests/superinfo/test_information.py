@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
-from superinfo.information import gaussian_kl, gaussian_nll, kl_to_standard_normal
+from superinfo.information import gaussian_kl, gaussian_nll, info_nce, isotropic_kl, kl_to_standard_normal
 
 
 def draw(*shape: int) -> Tensor:
@@ -115,3 +115,39 @@ def test_the_best_single_variance_is_the_mean_square_error() -> None:
     log_variance = error.log().requires_grad_()
     (gradient,) = torch.autograd.grad(gaussian_nll(target, mean, log_variance).sum(), log_variance)
     assert abs(gradient.item()) < 1e-10
+
+
+@pytest.mark.parametrize("dimension", [1, 3, 20])
+def test_isotropic_kl_is_that_of_torch_distributions(dimension: int) -> None:
+    mean, other = draw(2, 6, dimension)
+    spread = draw(dimension, dimension)
+    covariance = spread @ spread.T + 0.1 * torch.eye(dimension, dtype=torch.float64)
+    posterior = MultivariateNormal(mean, 0.3 * torch.eye(dimension, dtype=torch.float64))
+    expected = kl_divergence(posterior, MultivariateNormal(other, covariance))
+    torch.testing.assert_close(isotropic_kl(mean, 0.3, other, covariance), expected, rtol=1e-9, atol=1e-9)
+    to_one = isotropic_kl(mean, 0.3, other[:1], covariance)
+    expected = kl_divergence(posterior, MultivariateNormal(other[:1].expand(6, -1), covariance))
+    torch.testing.assert_close(to_one, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_isotropic_kl_is_the_diagonal_one_where_the_covariance_is_diagonal() -> None:
+    mean, other, log_variance = draw(5, 4), draw(5, 4, 2)[..., 0], draw(4, 3)[:, 0]
+    found = isotropic_kl(mean, 0.5, other, log_variance.exp().diag())
+    expected = gaussian_kl(mean, torch.full_like(mean, math.log(0.5)), other, log_variance.expand(5, -1))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+
+
+def test_info_nce_is_the_log_of_the_right_ones_share_against_chance() -> None:
+    scores = draw(3, 7, 7)
+    found = info_nce(scores)
+    assert found.shape == (3, 7)
+    for group in range(3):
+        for row in range(7):
+            every = [math.exp(value) for value in scores[group, row].tolist()]
+            expected = math.log(every[row] / (sum(every) / 7))
+            assert found[group, row].item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_info_nce_is_zero_of_a_critic_that_sees_nothing_and_at_most_the_log_of_the_pairs() -> None:
+    assert info_nce(torch.zeros(5, 5)).abs().max() < 1e-6
+    assert info_nce(1000 * torch.eye(5)).max() <= math.log(5) + 1e-6

@@ -18,7 +18,16 @@ from torchvision import transforms
 from torchvision.transforms import functional as tv
 
 from superinfo.errors import UserError
-from superinfo.views import PARAMETERS, Pixels, TwoViews, ViewSpec, decode, draw_view, view_generator
+from superinfo.views import (
+    PARAMETERS,
+    Pixels,
+    TwoViews,
+    ViewSpec,
+    decode,
+    draw_view,
+    squeezed_view,
+    view_generator,
+)
 
 PLAIN: dict[str, Any] = {
     "crop_scale": (1.0, 1.0),
@@ -546,3 +555,12 @@ def test_a_single_pixel_is_an_image() -> None:
 def test_a_range_that_cannot_be_drawn_from_is_refused_naming_the_field(field: str, value: object) -> None:
     with pytest.raises(UserError, match=rf"^recipe: `{field}\b"):
         ViewSpec.parse({field: value}, "recipe")
+
+
+@pytest.mark.parametrize("shape", [(48, 80), (80, 48), (12, 9), (32, 32)])
+def test_a_squeezed_view_is_the_whole_image_as_pillow_resizes_it(shape: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    expected = np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR))
+    found = squeezed_view(image, 32)
+    assert found.shape == (32, 32, 3)
+    assert np.abs(found.astype(int) - expected.astype(int)).max() <= 1

@@ -16,11 +16,10 @@ import torch
 
 from superinfo.artifacts import OVERLAY, RECORD, WEIGHTS, Record, load_checkpoint, tensors_sha256
 from superinfo.errors import Diverged, UserError
-from superinfo.spec import load_recipe
 from transfer.convert import convert
-from transfer.detection.detect import PICTURES, detect, deviations
+from transfer.detection.detect import PICTURES, detect
 from transfer.detection.train import FINAL, STATE
-from transfer.recipe import RECIPES, DetectRecipe
+from transfer.recipe import DetectRecipe
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -155,16 +154,6 @@ def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train_000003\.jpg: not a readable image") as caught:
         detect(detect_once, None, seed=0, runs=tmp_path, device="cpu")
     assert "\n" not in str(caught.value)
-
-
-def test_a_changed_protocol_is_told_in_the_record() -> None:
-    shipped = load_recipe(DetectRecipe, "maskrcnn_fpn_scenes", RECIPES)
-    assert deviations(shipped) == []
-    elsewhere = load_recipe(DetectRecipe, "maskrcnn_fpn_person320", RECIPES, ["data.root=/data", "save_minutes=3.0"])
-    assert deviations(elsewhere) == []
-    changed = shipped.model_copy(update={"options": {**shipped.options, "SOLVER.MAX_ITER": 20}})
-    assert deviations(changed) == ["options.SOLVER.MAX_ITER: 20 instead of 300"]
-    assert deviations(recipe()) == []
 
 
 def test_an_overlay_that_is_not_what_was_proven_is_refused(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ import yaml
 
 from superinfo.artifacts import OVERLAY, RECORD, WEIGHTS, Cost, Pixels, Record, What, Who
 from superinfo.errors import UserError
-from superinfo.recipes import recipe_names
 from superinfo.runs import locked, peak_memory_mib, provenance, reset_peak_memory, run_id
-from superinfo.spec import identity, identity_hash, load_recipe
+from superinfo.spec import identity_hash
 from transfer.convert.verify import read_evidence, verify
+from transfer.deviations import deviations
 from transfer.overlay import encoder_overlay
 from transfer.recipe import RECIPES, DetectRecipe
+from transfer.who import random_who, who_from
 
 LOGGERS = ("detectron2", "fvcore", "iopath")
 PICTURES = "pictures.png"
@@ -41,56 +42,13 @@ def detect(recipe: DetectRecipe, weights: Path | None, seed: int, runs: Path, de
 
 def who_starts(recipe: DetectRecipe, weights: Path | None, seed: int) -> Who:
     """Say whose features a converted folder holds; None is random weights. Raises UserError if it is no such folder."""
-    if weights is None:
-        return Who(
-            name="random",
-            method="random",
-            term="none",
-            dataset=None,
-            epochs=0,
-            seed=seed,
-            encoder=recipe.encoder,
-            recipe_hash=None,
-            tensors_sha256=None,
-        )
-    source = read_evidence(weights).source
-    info = source.checkpoint
-    return Who(
-        name=source.name,
-        method=info.method if info else " or ".join(source.layouts),
-        term=info.term if info else "none",
-        dataset=info.dataset if info else None,
-        epochs=info.epochs if info else None,
-        seed=info.seed if info else 0,
-        encoder=source.encoder,
-        recipe_hash=info.recipe_hash if info else None,
-        tensors_sha256=source.tensors_sha256,
-    )
+    return random_who(recipe.encoder, seed) if weights is None else who_from(read_evidence(weights).source)
 
 
 def record_path(recipe: DetectRecipe, who: Who, seed: int, runs: Path) -> Path:
     """Return where a run's record lies, or will lie."""
     run_hash = identity_hash(recipe, [who.tensors_sha256 or "random"])
     return runs / run_id(f"{recipe.name}--{who.name}", seed, run_hash) / RECORD
-
-
-def deviations(recipe: DetectRecipe) -> list[str]:
-    """Say what a recipe changes of the shipped one of its name; nothing for a recipe of the user's own."""
-    if recipe.name not in recipe_names(RECIPES):
-        return []
-    protocol = _flatten(identity(load_recipe(DetectRecipe, recipe.name, RECIPES)))
-    changed = _flatten(identity(recipe))
-    return [
-        f"{field}: {changed.get(field)} instead of {protocol.get(field)}"
-        for field in sorted(protocol.keys() | changed.keys())
-        if protocol.get(field) != changed.get(field)
-    ]
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix.removesuffix("."): value}
-    return {key: leaf for name, part in value.items() for key, leaf in _flatten(part, f"{prefix}{name}.").items()}
 
 
 def _measure(
@@ -132,7 +90,7 @@ def _measure(
             protocol_version=recipe.protocol_version,
         ),
         metrics=metrics,
-        deviations=deviations(recipe),
+        deviations=deviations(recipe, recipe.name, RECIPES),
         recipe=recipe.model_dump(mode="json"),
         recipe_hash=identity_hash(recipe),
         cost=Cost(

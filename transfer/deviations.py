@@ -1,0 +1,26 @@
+"""What a run changes of the shipped recipe of its name: the deviations that its record states."""
+
+from pathlib import Path
+from typing import Any
+
+from superinfo.recipes import recipe_names
+from superinfo.spec import Spec, identity, load_recipe
+
+
+def deviations(recipe: Spec, name: str, shipped: Path) -> list[str]:
+    """Say what a recipe changes of the one of its name in the folder `shipped`; nothing for one of the user's own."""
+    if name not in recipe_names(shipped):
+        return []
+    protocol = _flatten(identity(load_recipe(type(recipe), name, shipped)))
+    changed = _flatten(identity(recipe))
+    return [
+        f"{field}: {changed.get(field)} instead of {protocol.get(field)}"
+        for field in sorted(protocol.keys() | changed.keys())
+        if protocol.get(field) != changed.get(field)
+    ]
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix.removesuffix("."): value}
+    return {key: leaf for name, part in value.items() for key, leaf in _flatten(part, f"{prefix}{name}.").items()}

@@ -1,0 +1,120 @@
+"""How much a frozen feature says of its view, in nats: bounds on held-out pairs of views (see DESIGN.md).
+
+A deterministic encoder says infinitely much of a continuous view, so its features are standardised and Gaussian noise
+of stated size is added: p(h1|v1) = N(feature of v1, noise^2 I). Then
+
+* retained      I(v1;h1)    <= E KL( p(h1|v1) || r(h1) ), r a Gaussian;
+* superfluous   I(v1;h1|v2) <= E KL( p(h1|v1) || q(h1|v2) ), q a Gaussian whose mean is linear in the features of v2;
+* predictive    I(v2;h1)    >= log N - InfoNCE, at most log N; the critic is log q(h1|v2).
+
+r and q are fitted on training pairs: the mean on some of them, ridge strength and variances on the others, so that
+they hold for pairs that were not fitted. The bounds hold for any r, q and critic; better ones are tighter.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from superinfo.artifacts import Metric
+from superinfo.errors import UserError
+from superinfo.information import info_nce, isotropic_kl
+from transfer.probing.labelled import Floats
+from transfer.probing.recipe import InformationSpec
+from transfer.probing.ridge import Doubles, Ridge, Standard, choose_strengths
+from transfer.probing.trial import Outcome, Trial
+
+FEWEST = 50
+"""Pairs that a Gaussian may be fitted on."""
+
+
+def measure_information(trial: Trial, task: InformationSpec) -> Outcome:
+    """Measure the three bounds on pairs of views of the test images, each with its standard error over pairs."""
+    train = trial.store.of_views(trial.splits.train, task.views, trial.seed).values
+    test = trial.store.of_views(trial.splits.test, task.views, trial.seed).values
+    held = round(task.validation_share * len(train))
+    if min(held, len(train) - held) < FEWEST:
+        raise UserError(f"data.train: {len(train)} pairs are too few to fit Gaussians on; give {4 * FEWEST} or more")
+    if len(test) < task.negatives:
+        raise UserError(f"data.test: {len(test)} pairs are fewer than task.negatives, {task.negatives}; lower it")
+    nats = information((train[:, 0], train[:, 1]), (test[:, 0], test[:, 1]), task, trial.seed)
+    metrics = {}
+    for name, better in {"retained": False, "superfluous": False, "predictive": True}.items():
+        values = nats[name]
+        metrics[name] = Metric(value=float(values.mean()), unit="nats", higher_is_better=better)
+        error = float(values.std()) / math.sqrt(len(values))
+        metrics[f"{name}_standard_error"] = Metric(value=error, unit="nats", higher_is_better=False)
+    limit = math.log(task.negatives)
+    metrics["predictive_limit"] = Metric(value=limit, unit="nats", higher_is_better=True)
+    note = (
+        "retained and superfluous are upper bounds, predictive is a lower one (critic: log density of the Gaussian q, "
+        f"{task.negatives} pairs), of features standardised and noised by {task.noise:g}"
+    )
+    return Outcome(metrics, len(test), (note,))
+
+
+def information(
+    train: tuple[Floats, Floats], test: tuple[Floats, Floats], task: InformationSpec, seed: int
+) -> dict[str, Tensor]:
+    """Return the bounds for each test pair, `(m,)` each, in nats; a pair left over by InfoNCE has none for predictive.
+
+    `train` and `test` are the features of first and second views, `(n, D)` and `(m, D)` each.
+    """
+    order = np.random.default_rng([seed, 3]).permutation(len(train[0]))
+    cut = round(task.validation_share * len(order))
+    fit, held = np.sort(order[cut:]), np.sort(order[:cut])
+    standard = Standard.of(train[0])
+    varies = standard.scale > 0
+    h1 = [standard(part)[:, varies] for part in (train[0], test[0])]
+    h2 = [standard(part)[:, varies] for part in (train[1], test[1])]
+    variance = task.noise**2
+
+    prior = _fit_covariance(h1[0][fit], h1[0][held], variance)
+    ridge = _choose_ridge((h2[0][fit], h1[0][fit]), (h2[0][held], h1[0][held]))
+    on_fit, on_held = (h1[0][rows] - ridge(h2[0][rows]) for rows in (fit, held))
+    posterior = _fit_covariance(on_fit, on_held, variance)
+
+    mean, predicted = torch.from_numpy(h1[1]), torch.from_numpy(ridge(h2[1]))
+    noise = torch.randn(mean.shape, dtype=mean.dtype, generator=torch.Generator().manual_seed(seed))
+    return {
+        "retained": isotropic_kl(mean, variance, torch.zeros_like(mean[:1]), prior),
+        "superfluous": isotropic_kl(mean, variance, predicted, posterior),
+        "predictive": _found_among(mean + task.noise * noise, predicted, posterior, task.negatives),
+    }
+
+
+@dataclass(frozen=True)
+class _Regression:
+    ridge: Ridge
+    strengths: list[float]
+
+    def __call__(self, features: Doubles) -> Doubles:
+        return self.ridge.predict(features, self.strengths)
+
+
+def _choose_ridge(fit: tuple[Doubles, Doubles], held: tuple[Doubles, Doubles]) -> _Regression:
+    """Fit a regression of h1 on h2; its one strength is the best on held pairs."""
+    strengths = choose_strengths(fit, held, [0] * fit[1].shape[1])
+    return _Regression(Ridge(*fit), strengths)
+
+
+def _fit_covariance(fit: Doubles, held: Doubles, variance: float) -> Tensor:
+    """Return the covariance of deviations from a mean, noise included, `(D, D)`.
+
+    Its axes are those of the fitted pairs; along each the variance is that of the held pairs, which the mean was not
+    fitted on: a variance that flatters the fit would cost many nats on the test pairs.
+    """
+    _, axes = np.linalg.eigh(fit.T @ fit)
+    along = np.square(held @ axes).mean(axis=0)
+    return torch.from_numpy((axes * (along + variance)) @ axes.T)
+
+
+def _found_among(h1: Tensor, predicted: Tensor, covariance: Tensor, negatives: int) -> Tensor:
+    """Return InfoNCE's bound for h1 and its own v2 among `negatives`, for each pair of whole groups of that many."""
+    factor = torch.linalg.cholesky(covariance)
+    whitened = [torch.linalg.solve_triangular(factor, part.T, upper=False).T for part in (h1, predicted)]
+    groups = len(h1) // negatives * negatives
+    ones, others = (part[:groups].unflatten(0, (-1, negatives)) for part in whitened)
+    return info_nce(-0.5 * torch.cdist(ones, others).square()).flatten()
