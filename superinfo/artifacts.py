@@ -27,6 +27,10 @@ CONVERSION = "conversion.json"
 RECORD = "record.json"
 
 Positive = Annotated[float, Field(gt=0)]
+RowName = Annotated[str, Field(pattern=r"^[A-Za-z0-9+_-][A-Za-z0-9+._-]*$", max_length=150)]
+"""Of a run, and so of its folder."""
+Line = Annotated[str, Field(pattern=r"^\P{C}*$", max_length=500)]
+"""A text without control characters: it is shown on terminals, whoever wrote the file that it is from."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -109,10 +113,10 @@ class CheckpointInfo(Spec):
 
     format: Literal["superinfo.checkpoint/1"] = "superinfo.checkpoint/1"
     encoder: EncoderSpec
-    name: str
-    method: str
-    term: str
-    dataset: str
+    name: RowName
+    method: Line
+    term: Line
+    dataset: Line
     epochs: int
     seed: int
     input_size: int
@@ -121,7 +125,7 @@ class CheckpointInfo(Spec):
     std: tuple[float, float, float]
     """Per channel, of images in [0, 1]."""
     channel_order: Literal["RGB"] = "RGB"
-    recipe_hash: str
+    recipe_hash: Line
 
 
 def save_checkpoint(path: Path, info: CheckpointInfo, state: "Mapping[str, torch.Tensor]") -> None:
@@ -206,16 +210,16 @@ class Manifest(JsonArtifact):
 class Source(Spec):
     """Where an encoder comes from, and what it is: all that a detector must know of it."""
 
-    name: str
+    name: RowName
     """Row name of the pretraining recipe, or the name of a file from elsewhere."""
-    layouts: list[str]
+    layouts: list[Line]
     """Who writes such files; more than one where they write the same."""
     branch: Literal["online", "target"]
     encoder: EncoderSpec
     pixels: Pixels
-    dtype: str
+    dtype: Line
     """Of the file's tensors; converted ones are float32."""
-    tensors_sha256: str
+    tensors_sha256: Line
     """Of the encoder as read: torchvision's keys, float32."""
     checkpoint: CheckpointInfo | None
     """What a checkpoint of this project says of itself."""

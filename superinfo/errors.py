@@ -8,7 +8,9 @@ class SuperInfoError(Exception):
 
     def __init__(self, message: str) -> None:
         # A data loader's worker hands its exception over as the text of a traceback: keep the message alone.
-        super().__init__(message.rsplit(f"{type(self).__name__}: ", 1)[-1].strip())
+        if message.startswith(f"Caught {type(self).__name__} in "):
+            message = message.rsplit(f"{type(self).__name__}: ", 1)[-1]
+        super().__init__(printable(message.strip()))
 
 
 class Diverged(SuperInfoError):
@@ -31,3 +33,8 @@ class Interrupted(SuperInfoError):
     """Stopped by a signal; the same command resumes."""
 
     exit_code = 75
+
+
+def printable(text: str) -> str:
+    """Return a text, which may come from a stranger's file, as one line that a terminal shows as it is."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text.replace("\n", " "))

@@ -71,7 +71,7 @@ def identity(value: Any) -> Any:
 def _explain(model: type[Spec], error: ValidationError) -> str:
     first = error.errors()[0]
     place, _ = _locate(model, first["loc"])
-    field = ".".join(place) or "recipe"
+    field = ".".join(place)[:100] or "recipe"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
         names = _locate(model, first["loc"][:-1])[1]

@@ -43,7 +43,7 @@ SIMCLR = "simclr_r18w25_scenes_6e"
         (["convert", "none.pt", "--out", "x"], "none.pt: no such file"),
         (["convert", "none.pt", "--out", "x", "--to", "onnx"], "--to onnx: unknown target"),
         (["detect", "maskrcnn_fpn_scenes", "--weights", "none"], "none: no converted weights"),
-        (["probe", "linear_cifar10", "--checkpoint", "none.pt"], "none.pt: no such checkpoint"),
+        (["probe", "linear_cifar10", "--checkpoint", "none.pt"], "none.pt: no such file"),
         (
             ["probe", "linear_cifar10", "--checkpoint", "random", "--set", "task.solver.rate=1"],
             "`task.solver.rate` is not",

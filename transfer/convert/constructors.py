@@ -4,14 +4,13 @@ A dictionary, a tensor or an array is made here. An object of any other class is
 given, and any other function is refused when it would be called.
 """
 
-import codecs
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from superinfo.errors import UserError
-from transfer.convert.tensors import STORAGE_DTYPES, DType, Malformed, StoredTensor, array_dtype
+from transfer.convert.tensors import MOST_DIMENSIONS, STORAGE_DTYPES, DType, Malformed, StoredTensor, array_dtype
 
 STANDARD_LIBRARY = frozenset({*sys.stdlib_module_names, "__builtin__", "copy_reg", "commands"})
 """Of Python 3, and what Python 2 called otherwise."""
@@ -43,6 +42,9 @@ HARMLESS = frozenset(
     }
 )
 """Names of Python's own library that real checkpoints hold, and that become stand-ins."""
+LONGEST_KEY = 1024
+"""Of bytes."""
+ENCODINGS = {"latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"}
 SCALARS = (str, int, float, bool, bytes, type(None))
 
 
@@ -67,28 +69,33 @@ class StandIn:
     items: list[Any] = field(default_factory=list)
 
 
-def admit(name: Name) -> Name:
-    """Return a name. Raises UserError for one of Python's own library that no checkpoint holds."""
+def admit(name: Name, *, strangers: bool) -> Name:
+    """Return a name. Raises UserError for one of Python's own library that no checkpoint holds.
+
+    Without `strangers`, for any that is not made here: what another unpickler will read must not hold more.
+    """
     key, root = (name.module, name.name), name.module.partition(".")[0]
-    if key in _KNOWN or key in _EMPTY or key in HARMLESS or root not in STANDARD_LIBRARY:
+    if key in _KNOWN or key in _EMPTY or key in _NAMED:
+        return name
+    if strangers and (key in HARMLESS or root not in STANDARD_LIBRARY):
         return name
     raise _refusal(name)
 
 
-def call(called: Any, arguments: Any) -> Any:
+def call(called: Any, arguments: Any, *, strangers: bool) -> Any:
     """Return what a call makes. Raises UserError where a function would be run, Malformed where nothing is called."""
     if not isinstance(called, Name) or not isinstance(arguments, tuple):
         raise Malformed("calls what is no class")
     known = _KNOWN.get((called.module, called.name))
-    return known(*arguments) if known else _stand_in(called, arguments)
+    return known(*arguments) if known else _stand_in(called, arguments, strangers)
 
 
-def make_empty(called: Any, arguments: Any) -> Any:
+def make_empty(called: Any, arguments: Any, *, strangers: bool) -> Any:
     """Return a new object of a class, before it is given its state. Raises as `call` does."""
     if not isinstance(called, Name) or not isinstance(arguments, tuple):
         raise Malformed("makes an object of what is no class")
     empty = _EMPTY.get((called.module, called.name))
-    return empty() if empty else _stand_in(called, arguments)
+    return empty() if empty else _stand_in(called, arguments, strangers)
 
 
 def give_state(target: Any, state: Any) -> Any:
@@ -100,35 +107,38 @@ def give_state(target: Any, state: Any) -> Any:
 
 
 def checked_key(key: Any) -> Any:
-    """Return a dictionary key if its hash costs nothing: a tuple of tuples of ... could take for ever."""
+    """Return a dictionary key if its hash costs little: a tuple of tuples of ... could take for ever."""
+    if isinstance(key, memoryview) and len(key) <= LONGEST_KEY:
+        return bytes(key)
     if isinstance(key, (*SCALARS, Name, DType)):
         return key
-    if isinstance(key, memoryview):
-        return bytes(key)
-    if isinstance(key, tuple) and all(isinstance(part, SCALARS) for part in key):
+    if isinstance(key, tuple) and len(key) <= MOST_DIMENSIONS and all(isinstance(part, SCALARS) for part in key):
         return key
     raise Malformed(f"a dictionary key of type {type(key).__name__}")
 
 
-def _stand_in(called: Name, arguments: tuple[Any, ...]) -> StandIn:
+def _stand_in(called: Name, arguments: tuple[Any, ...], strangers: bool) -> StandIn:
     """Return what stands for an object of a class. Raises UserError where a function would be called."""
     key, last = (called.module, called.name), called.name.rpartition(".")[2]
     # By their names, as nothing is imported to find out; for safety it does not matter: neither is ever run.
-    if key in HARMLESS or last.lstrip("_")[:1].isupper() or key == ("torch", "device"):
+    if strangers and (key in HARMLESS or last.lstrip("_")[:1].isupper() or key == ("torch", "device")):
         return StandIn(called, arguments)
     raise _refusal(called)
 
 
 def _refusal(name: Name) -> UserError:
-    shown = "".join(letter if letter.isprintable() else "?" for letter in str(name))[:80]
-    return UserError(f"asks to run {shown}: refused, nothing was run; take the file from a source that you trust")
+    return UserError(
+        f"asks to run {str(name)[:80]}: refused, nothing was run; take the file from a source that you trust"
+    )
 
 
 class _DTypeState:
     """numpy.dtype on its way: its byte order comes after it."""
 
     def __init__(self, code: Any, *_: Any) -> None:
-        self.code = str(code)
+        if not isinstance(code, str):
+            raise Malformed("a dtype without a name")
+        self.code = code
         self.state: Any = None
 
     def resolved(self) -> DType:
@@ -167,9 +177,22 @@ def _scalar(dtype: Any, data: Any = b"") -> Any:
 
 def _encoded(text: Any, encoding: Any = "latin1") -> bytes:
     """Protocol 2 has no bytes: they come as text to be encoded."""
-    if not isinstance(text, str) or codecs.lookup(str(encoding)).name not in {"iso8859-1", "utf-8", "ascii"}:
-        raise Malformed("bytes that cannot be encoded")
-    return text.encode(str(encoding))
+    if not isinstance(text, str) or encoding not in ENCODINGS:
+        raise Malformed("bytes in an encoding that no pickle needs")
+    return text.encode(encoding)
+
+
+def _items(items: Any = ()) -> Any:
+    """A set: nothing here needs more of one than what it was made of."""
+    if not isinstance(items, (list, tuple)):
+        raise Malformed("a set of what is no list")
+    return items
+
+
+def _size(sizes: Any = ()) -> tuple[Any, ...]:
+    if not isinstance(sizes, (list, tuple)) or len(sizes) > MOST_DIMENSIONS:
+        raise Malformed("a shape of what is no list of a few numbers")
+    return tuple(sizes)
 
 
 def _from_type(function: Any, _kind: Any, arguments: Any, _state: Any = None) -> Any:
@@ -197,11 +220,11 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): _dictionary,
     ("collections", "defaultdict"): lambda *_: {},
     ("_codecs", "encode"): _encoded,
-    ("builtins", "set"): lambda items=(): list(items),
-    ("builtins", "frozenset"): lambda items=(): list(items),
-    ("__builtin__", "set"): lambda items=(): list(items),
+    ("builtins", "set"): _items,
+    ("builtins", "frozenset"): _items,
+    ("__builtin__", "set"): _items,
     ("builtins", "bytearray"): lambda *given: _encoded(*given) if given and isinstance(given[0], str) else b"",
-    ("torch", "Size"): lambda sizes=(): tuple(sizes),
+    ("torch", "Size"): _size,
     ("torch._utils", "_rebuild_tensor"): StoredTensor.of_storage,
     ("torch._utils", "_rebuild_tensor_v2"): lambda storage, offset, size, stride, *_: StoredTensor.of_storage(
         storage, offset, size, stride
@@ -227,8 +250,12 @@ for _builtins in ("builtins", "__builtin__"):
     _EMPTY |= {(_builtins, "dict"): dict, (_builtins, "list"): list, (_builtins, "set"): list}
 
 
+_NAMED = {("numpy", "ndarray"), *(("torch", name) for name in STORAGE_DTYPES)}
+"""What the files that are written here name without calling it."""
+
+
 def _torch_dtype(name: Any) -> DType:
     for dtype in STORAGE_DTYPES.values():
         if isinstance(name, Name) and str(dtype) == f"torch.{name.name}":
             return dtype
-    raise Malformed(f"a tensor of dtype {name}")
+    raise Malformed("a tensor of a dtype that no encoder has")

@@ -18,6 +18,8 @@ from transfer.convert.evidence import TOLERANCE, Evidence, features_difference, 
 from transfer.convert.reading import NOTHING_GIVEN, Given, Reading, read_encoder, source_of
 from transfer.convert.sources import Branch
 from transfer.convert.targets import Target, target_named
+from transfer.convert.tensors import Malformed
+from transfer.convert.tensors import Tensor as StoredTensor
 from transfer.convert.unfilled import unfilled
 from transfer.convert.verify import tensor_hashes
 
@@ -104,7 +106,7 @@ def load_reading(path: Path, reading: Reading) -> ResNet:
         )
     with unfilled():
         encoder = build_encoder(reading.encoder)
-    state = {key: _checked(path, reading, key, tensor.read()) for key, tensor in reading.tensors.items()} | reading.made
+    state = {key: _checked(path, reading, key, tensor) for key, tensor in reading.tensors.items()} | reading.made
     for key in encoder.state_dict():
         if key.endswith(COUNTER):
             state.setdefault(key, torch.tensor(0))
@@ -112,8 +114,12 @@ def load_reading(path: Path, reading: Reading) -> ResNet:
     return encoder.eval()
 
 
-def _checked(path: Path, reading: Reading, key: str, tensor: Tensor) -> Tensor:
+def _checked(path: Path, reading: Reading, key: str, stored: StoredTensor) -> Tensor:
     name = reading.keys[key]
+    try:
+        tensor = stored.read()
+    except Malformed as error:
+        raise UserError(f"{path}: tensor {name} {error}; was it copied or downloaded to the end?") from None
     if key.endswith(COUNTER):
         return tensor.to(torch.int64).reshape(())
     if not tensor.is_floating_point():

@@ -3,6 +3,7 @@
 import io
 import mmap
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from superinfo.errors import UserError
 from transfer.convert.constructors import Name
 from transfer.convert.pickles import load_pickle
-from transfer.convert.tensors import STORAGE_DTYPES, DType, Malformed, Storage
+from transfer.convert.tensors import MOST, STORAGE_DTYPES, DType, Malformed, Storage
 
 MOST_RECORDS = 200_000
 """Of a zip archive; a checkpoint has one for each tensor."""
@@ -47,9 +48,10 @@ class Opened:
     """Of a safetensors file."""
 
 
-def open_checkpoint(path: Path) -> Opened:
+def open_checkpoint(path: Path, *, strangers: bool = True) -> Opened:
     """Open a checkpoint of torch (zip, or older), of safetensors, or a pickle of NumPy arrays as Detectron2 has it.
 
+    Objects of unknown classes become inert stand-ins; without `strangers` they are refused.
     Raises UserError, one line, for any other file, a broken one, and one that asks for code to be run.
     """
     if not path.is_file():
@@ -61,10 +63,10 @@ def open_checkpoint(path: Path) -> Opened:
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
     try:
         if bytes(data[:4]) in {b"PK\x03\x04", b"PK\x05\x06"}:
-            return Opened("torch zip", _read_zip(data), {})
+            return Opened("torch zip", _read_zip(data, strangers), {})
         if _is_safetensors(data):
             return _read_safetensors(path)
-        return _read_pickles(data)
+        return _read_pickles(data, strangers)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except (Malformed, zipfile.BadZipFile) as error:
@@ -75,7 +77,7 @@ def open_checkpoint(path: Path) -> Opened:
         raise UserError(f"{path}: not a checkpoint that can be read: it claims more than it holds") from None
 
 
-def _read_zip(data: memoryview) -> Any:
+def _read_zip(data: memoryview, strangers: bool) -> Any:
     """Read a torch file: an archive whose `data.pkl` names the storages beside it, all of them uncompressed."""
     records = _records(data)
     roots = {name.removesuffix("data.pkl") for name in records if name.count("/") <= 1 and name.endswith("data.pkl")}
@@ -84,37 +86,52 @@ def _read_zip(data: memoryview) -> Any:
     (root,) = roots
     if f"{root}constants.pkl" in records or any(name.startswith(f"{root}code/") for name in records):
         raise UserError("a TorchScript program, not a checkpoint; save its state_dict() by torch.save")
-    if bytes(records.get(f"{root}byteorder", memoryview(b"little"))) != b"little":
+    if f"{root}byteorder" in records and bytes(records[f"{root}byteorder"].checked()) != b"little":
         raise UserError("written on a big-endian machine; load and save it once on a little-endian one")
 
     def storage(identity: Any) -> Storage:
         kind, key, count, _ = _identity(identity)
         if (record := records.get(f"{root}data/{key}")) is None:
             raise Malformed(f"storage {key[:20]} is missing")
-        storage = Storage.of_bytes(record, _storage_dtype(kind))
+        storage = Storage.of_bytes(record.data, _storage_dtype(kind), record.checksum)
         if storage.count != count:
             raise Malformed(f"storage {key[:20]} has {storage.count:,} elements instead of {count:,}")
         return storage
 
-    return load_pickle(records[f"{root}data.pkl"], persistent=storage)[0]
+    return load_pickle(records[f"{root}data.pkl"].checked(), persistent=storage, strangers=strangers)[0]
 
 
-def _records(data: memoryview) -> dict[str, memoryview]:
+@dataclass(frozen=True)
+class _Record:
+    data: memoryview
+    checksum: int
+    """CRC-32; 0 where torch was told to write none."""
+
+    def checked(self) -> memoryview:
+        if self.checksum not in {0, zlib.crc32(self.data)}:
+            raise Malformed("damaged: a record has another checksum")
+        return self.data
+
+
+def _records(data: memoryview) -> dict[str, _Record]:
     """Return where each record of a zip archive lies. Raises Malformed for what torch does not write."""
     try:
         with zipfile.ZipFile(_View(data)) as archive:
             entries = archive.infolist()
             if len(entries) > MOST_RECORDS:
                 raise Malformed(f"an archive of {len(entries):,} records")
-            return {entry.filename: _record(data, entry) for entry in entries}
+            records = {entry.filename: _Record(_place(data, entry), entry.CRC) for entry in entries}
+            if len(records) < len(entries):
+                raise Malformed("an archive with two records of one name")
+            return records
     except (NotImplementedError, ValueError, OSError, EOFError, UnicodeDecodeError) as error:
         if isinstance(error, Malformed):
             raise
         raise Malformed(f"broken archive ({' '.join(str(error).split())[:60]})") from None
 
 
-def _record(data: memoryview, entry: zipfile.ZipInfo) -> memoryview:
-    shown = "".join(letter if letter.isprintable() else "?" for letter in entry.filename)[:60]
+def _place(data: memoryview, entry: zipfile.ZipInfo) -> memoryview:
+    shown = entry.filename[:60]
     parts = entry.filename.replace("\\", "/").split("/")
     if parts[0] == "" or ".." in parts or ":" in parts[0]:
         raise Malformed(f"an archive with the path {shown}, which leads outside of it")
@@ -125,20 +142,22 @@ def _record(data: memoryview, entry: zipfile.ZipInfo) -> memoryview:
         raise Malformed(f"{shown} is not where the archive says")
     name, extra = (int.from_bytes(header[place : place + 2], "little") for place in (26, 28))
     start = entry.header_offset + 30 + name + extra
+    if bytes(data[entry.header_offset + 30 : start - extra]) != entry.orig_filename.encode():
+        raise Malformed(f"{shown} has another name where it lies")
     if start + entry.file_size > len(data):
         raise Malformed(f"{shown} ends early")
     return data[start : start + entry.file_size]
 
 
-def _read_pickles(data: memoryview) -> Opened:
+def _read_pickles(data: memoryview, strangers: bool) -> Opened:
     """Read a plain pickle, or torch's former format: five pickles, then the storages."""
-    first, end = load_pickle(data)
+    first, end = load_pickle(data, strangers=strangers)
     if first != TORCH_MAGIC or isinstance(first, bool):
         if not isinstance(first, dict):
             raise Malformed(f"a pickle of {type(first).__name__}, not of tensors by name")
         return Opened("pickle", first, {})
-    _, end = load_pickle(data, end)
-    system, end = load_pickle(data, end)
+    _, end = load_pickle(data, end, strangers=strangers)
+    system, end = load_pickle(data, end, strangers=strangers)
     if isinstance(system, dict) and system.get("little_endian") is False:
         raise UserError("written on a big-endian machine; load and save it once on a little-endian one")
     storages: dict[str, Storage] = {}
@@ -150,8 +169,8 @@ def _read_pickles(data: memoryview) -> Opened:
             raise Malformed("a storage that is a part of another, as torch wrote them before 2018")
         return storages.setdefault(key, Storage(_storage_dtype(kind), count, memoryview(b"")))
 
-    content, end = load_pickle(data, end, persistent=claim)
-    keys, end = load_pickle(data, end)
+    content, end = load_pickle(data, end, persistent=claim, strangers=strangers)
+    keys, end = load_pickle(data, end, strangers=strangers)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise Malformed("no list of storages")
     for key in keys:
@@ -173,7 +192,7 @@ def _identity(identity: Any) -> tuple[Any, str, int, Any]:
     if not isinstance(identity, tuple) or not 5 <= len(identity) <= 6 or identity[0] != "storage":
         raise Malformed("a reference that is no storage")
     _, kind, key, _, count, *view = identity
-    if not isinstance(key, str) or type(count) is not int or count < 0:
+    if not isinstance(key, str) or type(count) is not int or not 0 <= count < MOST:
         raise Malformed("a storage without name or size")
     return kind, key, count, view[0] if view else None
 

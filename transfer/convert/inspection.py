@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from superinfo.artifacts import EncoderSpec, Loaded, Pixels, tensors_sha256
-from superinfo.errors import EvidenceRefused, UserError
+from superinfo.errors import EvidenceRefused, UserError, printable
 from superinfo.spec import Spec
 from transfer.convert.export import load_reading
 from transfer.convert.formats import open_checkpoint
@@ -86,7 +86,7 @@ def render(found: Found) -> str:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for label, value in _rows(found):
-        table.add_row(label, value)
+        table.add_row(printable(label), printable(value))
     text = io.StringIO()
     Console(file=text, width=110, highlight=False, markup=False).print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().rstrip().splitlines())

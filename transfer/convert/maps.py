@@ -8,6 +8,8 @@ from transfer.convert.tensors import Tensor
 
 MOST_DEPTH = 6
 MOST_NODES = 1_000_000
+LONGEST_KEY = 100
+"""Of a dictionary within."""
 
 Map = dict[str, Tensor]
 """Tensors by name."""
@@ -34,7 +36,7 @@ def _maps(content: Any) -> Iterator[tuple[str, Map]]:
         waiting += [
             (f"{path}/{key}".strip("/"), value, depth + 1)
             for key, value in node.items()
-            if isinstance(key, str) and isinstance(value, dict) and "optimizer" not in key
+            if isinstance(value, dict) and isinstance(key, str) and len(key) <= LONGEST_KEY and "optimizer" not in key
         ]
 
 
@@ -48,5 +50,6 @@ def facts_of(opened: Opened) -> set[str]:
     content = opened.content
     if not isinstance(content, dict):
         return set()
+    names = {key for key in content if isinstance(key, str)}
     author = content.get("__author__")
-    return {key for key in content if isinstance(key, str)} | {f"__author__={author}"}
+    return names | {f"__author__={author}"} if isinstance(author, str) else names

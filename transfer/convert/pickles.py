@@ -17,12 +17,14 @@ Persistent = Callable[[Any], Storage]
 """Turns a persistent id, torch's way of naming a storage outside the pickle, into that storage."""
 
 
-def load_pickle(data: memoryview, start: int = 0, persistent: Persistent | None = None) -> tuple[Any, int]:
-    """Return the object that a pickle describes, and where it ends.
+def load_pickle(
+    data: memoryview, start: int = 0, persistent: Persistent | None = None, *, strangers: bool = True
+) -> tuple[Any, int]:
+    """Return the object that a pickle describes, and where it ends; `strangers` become stand-ins, or are refused.
 
     Raises Malformed on anything that is no pickle, and UserError on one that asks for code to be run.
     """
-    machine = _Machine(data, start, persistent)
+    machine = _Machine(data, start, persistent, strangers)
     return machine.run(), machine.position
 
 
@@ -34,10 +36,12 @@ _MARK = _Mark()
 
 
 class _Machine:
-    def __init__(self, data: memoryview, start: int, persistent: Persistent | None) -> None:
-        self.data, self.position, self.persistent = data, start, persistent
+    def __init__(self, data: memoryview, start: int, persistent: Persistent | None, strangers: bool) -> None:
+        self.data, self.position, self.persistent, self.strangers = data, start, persistent, strangers
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.encoded = 0
+        """Bytes that were made of text: a text that is encoded again and again would make many of few."""
 
     def run(self) -> Any:
         try:
@@ -125,7 +129,16 @@ class _Machine:
     def name(self, module: Any, name: Any) -> None:
         if not (isinstance(module, str) and isinstance(name, str)):
             raise Malformed("a class without a name")
-        self.push(admit(Name(module, name)))
+        self.push(admit(Name(module, name), strangers=self.strangers))
+
+    def call(self, called: Any, arguments: Any) -> None:
+        self.push(made := call(called, arguments, strangers=self.strangers))
+        self.encoded += len(made) if isinstance(made, bytes) else 0
+        if self.encoded > len(self.data):
+            raise Malformed("makes more bytes than it has text")
+
+    def make(self, called: Any, arguments: Any) -> None:
+        self.push(make_empty(called, arguments, strangers=self.strangers))
 
     def refer(self, identity: Any) -> None:
         if self.persistent is None:
@@ -204,9 +217,9 @@ _BY_CODE: dict[str | int, _Step] = {
     0x94: lambda m: m.remember(len(m.memo)),
     "c": lambda m: m.name(m.line(), m.line()),
     0x93: lambda m: m.name(*m.top(2)),
-    "R": lambda m: m.push(call(*m.top(2))),
-    0x81: lambda m: m.push(make_empty(*m.top(2))),
-    0x92: lambda m: m.push(make_empty(*m.top(3)[:2])),
+    "R": lambda m: m.call(*m.top(2)),
+    0x81: lambda m: m.make(*m.top(2)),
+    0x92: lambda m: m.make(*m.top(3)[:2]),
     "b": lambda m: m.push(give_state(*m.top(2))),
     "P": lambda m: m.refer(m.line()),
     "Q": lambda m: m.refer(*m.top(1)),

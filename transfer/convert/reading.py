@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import torch
 
@@ -21,6 +21,9 @@ from transfer.convert.leftovers import why_left
 from transfer.convert.maps import Map, all_maps, facts_of
 from transfer.convert.sources import LAYOUTS, WRAPPERS, Branch, Layout, Place
 
+MOST_SAID = 20_000
+"""Parts and letters of what a file says of itself."""
+S = TypeVar("S", CheckpointInfo, Source)
 OWN = "superinfo"
 """This project's own layout, and the key under which its files say what they are."""
 
@@ -167,14 +170,14 @@ def _read_own(path: Path, opened: Opened, maps: dict[str, Map], given: Given) ->
     said = opened.content.get(OWN) if isinstance(opened.content, dict) else None
     info, layout = None, OWN_CHECKPOINT
     if isinstance(said, dict) and "encoder" in said and "state_dict" in maps:
-        info = CheckpointInfo.parse(said, str(path))
+        info = _parse(CheckpointInfo, said, path)
         where, encoder = "state_dict", info.encoder
         pixels = Pixels(mean=info.mean, std=info.std, channel_order=info.channel_order)
     elif isinstance(said, dict) and "pixels" in said and "model" in maps:
-        source = Source.parse(said, str(path))
+        source = _parse(Source, said, path)
         where, layout, encoder, pixels, info = "model", OWN_WEIGHTS, source.encoder, source.pixels, source.checkpoint
     elif OWN in opened.metadata:
-        source = Source.parse(_json(opened.metadata[OWN], path), str(path))
+        source = _parse(Source, opened.metadata[OWN], path)
         where, encoder, pixels, info = "", source.encoder, source.pixels, source.checkpoint
     else:
         return None
@@ -198,11 +201,29 @@ def _read_own(path: Path, opened: Opened, maps: dict[str, Map], given: Given) ->
     )
 
 
-def _json(text: str, path: Path) -> Any:
+def _parse(model: type[S], said: Any, path: Path) -> S:
+    """Read what a file says of itself: plain data, or its JSON."""
     try:
-        return json.loads(text)
-    except ValueError:
-        raise UserError(f"{path}: its metadata `{OWN}` is broken; convert the checkpoint anew") from None
+        plain = json.loads(said) if isinstance(said, str) else said
+        if not _is_small(plain):
+            raise ValueError
+        json.dumps(plain)
+    except (TypeError, ValueError, RecursionError):
+        raise UserError(f"{path}: what it says of itself under `{OWN}` is broken; make the file anew") from None
+    return model.parse(plain, str(path))
+
+
+def _is_small(plain: Any) -> bool:
+    """Whether data has few parts when it is spelt out: one list can be a part of itself, or of many."""
+    waiting, parts = [plain], 0
+    while waiting:
+        part = waiting.pop()
+        inner = [*part.keys(), *part.values()] if isinstance(part, dict) else part if isinstance(part, list) else []
+        parts += 1 + len(part if isinstance(part, str) else inner)
+        if parts > MOST_SAID:
+            return False
+        waiting += inner
+    return True
 
 
 def _is_marked(layout: Layout, facts: set[str]) -> bool:
@@ -303,7 +324,7 @@ def _grouped(readings: list[Reading]) -> list[Reading]:
 
 def _unknown(maps: dict[str, Map], source: str | None, branch: Branch | None, layouts: list[Layout]) -> str:
     names = [name for tensors in maps.values() for name in tensors]
-    shown = ", ".join(names[:3])
+    shown = ", ".join(name[:50] for name in names[:3])
     if source is not None:
         return f"not as {source} writes it; it has {shown}, ..."
     if any("attnpool" in name for name in names):
@@ -313,6 +334,6 @@ def _unknown(maps: dict[str, Map], source: str | None, branch: Branch | None, la
     if branch == "target":
         return "holds no momentum encoder that is known; leave --branch out"
     if roots := sorted({name.split("layer1.0.conv1.weight")[0] for name in names if "layer1.0.conv1.weight" in name}):
-        ways = " or ".join(f"--set prefix={root}" for root in roots[:4])
+        ways = " or ".join(f"--set prefix={root[:50]}" for root in roots[:4])
         return f"no layout that is known, but a ResNet lies there: {ways} reads it, with ImageNet's mean and std"
     return f"no ResNet in a layout that is known; it has {shown}, ..."

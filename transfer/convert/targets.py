@@ -40,6 +40,12 @@ class Target:
     """Load a folder's weights with the target's own code, and add what is found to the evidence."""
     refuse: Callable[[EncoderSpec], str | None]
     """Return why the target does not have such an encoder, and what to do."""
+    has_overlay: bool = False
+
+    @property
+    def files(self) -> set[str]:
+        """Return the names of the files that are written."""
+        return {self.weights, OVERLAY} if self.has_overlay else {self.weights}
 
 
 def target_named(name: str) -> Target:
@@ -203,6 +209,7 @@ TARGETS = {
             _write_pkl,
             _prove_detectron2,
             _refuse_nothing,
+            has_overlay=True,
         ),
         Target(
             "detectron2-pth",
@@ -212,6 +219,7 @@ TARGETS = {
             _write_pth,
             _prove_detectron2,
             _refuse_nothing,
+            has_overlay=True,
         ),
         Target(
             "torchvision",

@@ -1,6 +1,7 @@
 """Tensors that stay in their file until they are read."""
 
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -9,6 +10,8 @@ import torch
 
 DType = torch.dtype
 MOST_DIMENSIONS = 16
+MOST = 2**48
+"""Of anything that is counted."""
 
 STORAGE_DTYPES: dict[str, DType] = {
     "FloatStorage": torch.float32,
@@ -62,11 +65,13 @@ class Storage:
     dtype: DType
     count: int
     data: memoryview
+    checksum: int = 0
+    """CRC-32 of the bytes; 0 where there is none."""
 
     @classmethod
-    def of_bytes(cls, data: memoryview, dtype: DType) -> Self:
+    def of_bytes(cls, data: memoryview, dtype: DType, checksum: int = 0) -> Self:
         """Return the storage that some bytes are."""
-        return cls(dtype, len(data) // dtype.itemsize, data)
+        return cls(dtype, len(data) // dtype.itemsize, data, checksum)
 
 
 @dataclass(frozen=True)
@@ -84,10 +89,10 @@ class StoredTensor:
         if not isinstance(storage, Storage):
             raise Malformed("a tensor without a storage")
         if dtype is not None and dtype != storage.dtype:
-            storage = Storage.of_bytes(storage.data, dtype)
+            storage = Storage.of_bytes(storage.data, dtype, storage.checksum)
         numbers = (offset, *shape, *stride)
-        if not all(type(number) is int and number >= 0 for number in numbers):
-            raise Malformed("a tensor whose shape is not of whole numbers")
+        if not all(type(number) is int and 0 <= number < MOST for number in numbers):
+            raise Malformed("a tensor whose shape is not of whole numbers that a machine counts to")
         if len(shape) != len(stride) or len(shape) > MOST_DIMENSIONS:
             raise Malformed(f"a tensor of {len(shape)} dimensions with {len(stride)} strides")
         last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
@@ -99,8 +104,8 @@ class StoredTensor:
     @classmethod
     def of_array(cls, data: memoryview, dtype: DType, shape: Any, *, fortran: bool) -> Self:
         """Return what a NumPy array's bytes are. Raises Malformed if there are not as many as its shape says."""
-        if not isinstance(shape, tuple) or not all(type(size) is int and size >= 0 for size in shape):
-            raise Malformed("an array whose shape is not of whole numbers")
+        if not isinstance(shape, tuple) or not all(type(size) is int and 0 <= size < MOST for size in shape):
+            raise Malformed("an array whose shape is not of whole numbers that a machine counts to")
         if math.prod(shape) * dtype.itemsize != len(data):
             raise Malformed(f"an array of shape {_short(shape)} in {len(data):,} bytes")
         order = shape if fortran else shape[::-1]
@@ -113,7 +118,12 @@ class StoredTensor:
         return self.storage.dtype
 
     def read(self) -> torch.Tensor:
-        """Return its values: a view of the file where that is possible, never to be written to."""
+        """Return its values: a view of the file where that is possible, never to be written to.
+
+        Raises Malformed if the bytes are not those that were written.
+        """
+        if self.storage.checksum not in {0, zlib.crc32(self.storage.data)}:
+            raise Malformed("is damaged: its bytes have another checksum")
         if not math.prod(self.shape):
             return torch.empty(self.shape, dtype=self.dtype)
         data = self.storage.data

@@ -16,6 +16,8 @@ from transfer.convert.evidence import Evidence, samples_difference
 from transfer.convert.formats import open_checkpoint
 from transfer.convert.maps import is_tensor
 from transfer.convert.targets import detectron2_overlay, target_named
+from transfer.convert.tensors import Malformed
+from transfer.convert.tensors import Tensor as StoredTensor
 
 
 def tensor_hashes(tensors: Mapping[str, Tensor]) -> dict[str, str]:
@@ -38,10 +40,16 @@ def verify(folder: Path) -> Conversion:
     """
     evidence = read_evidence(folder)
     target = target_named(evidence.target)
+    if evidence.files.keys() != target.files:
+        raise EvidenceRefused(
+            f"{folder / CONVERSION}: does not speak of {', '.join(sorted(target.files))}; convert anew"
+        )
+    if reason := target.refuse(evidence.source.encoder):
+        raise EvidenceRefused(f"{folder / CONVERSION}: not of {target.name}: {reason}")
     changed = [name for name, digest in evidence.files.items() if not _is(folder / name, digest)]
     if target.weights in changed or not changed:
         _compare_tensors(folder / target.weights, evidence)
-    if OVERLAY in evidence.files and OVERLAY not in changed:
+    if target.has_overlay and OVERLAY not in changed:
         _compare_overlay(folder / OVERLAY, evidence)
     if changed:
         raise EvidenceRefused(f"{folder / changed[0]}: not the file that {CONVERSION} speaks of; convert anew")
@@ -57,7 +65,10 @@ def prove_again(folder: Path) -> tuple[Conversion, Evidence]:
     target = target_named(recorded.target)
     found = Evidence(partial(samples_difference, recorded=recorded.feature_samples))
     tensors = _floats(_stored(folder / target.weights))
-    target.prove(folder / target.weights, recorded.source, tensors, found)
+    try:
+        target.prove(folder / target.weights, recorded.source, tensors, found)
+    except Exception as error:  # whatever a loader does with what is not what the evidence says
+        raise EvidenceRefused(f"{folder}: {target.name} does not take it: {str(error)[:200]}; convert anew") from error
     if not found.holds:
         raise EvidenceRefused(f"{folder}: {found.describe()}; convert anew")
     return recorded, found
@@ -73,19 +84,30 @@ def _compare_tensors(weights: Path, evidence: Conversion) -> None:
     for key, digest in evidence.tensors.items():
         if key not in stored:
             raise EvidenceRefused(f"{weights}: tensor {key} is missing; convert anew")
-        if tensors_sha256({key: stored[key].read()}) != digest:
+        if _digest(key, stored[key]) != digest:
             raise EvidenceRefused(f"{weights}: tensor {key} is not the one that {CONVERSION} speaks of; convert anew")
     if extra := stored.keys() - evidence.tensors.keys():
         raise EvidenceRefused(f"{weights}: tensor {min(extra)} is one too many; convert anew")
 
 
+def _digest(key: str, stored: StoredTensor) -> str | None:
+    try:
+        return tensors_sha256({key: stored.read()})
+    except Malformed:
+        return None
+
+
 def _compare_overlay(path: Path, evidence: Conversion) -> None:
-    if yaml.safe_load(path.read_text()) != detectron2_overlay(evidence.source):
+    try:
+        said = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, ValueError):
+        said = None
+    if said != detectron2_overlay(evidence.source):
         raise EvidenceRefused(f"{path}: not the overlay of the encoder that {CONVERSION} speaks of; convert anew")
 
 
 def _stored(weights: Path) -> dict[str, Any]:
-    content = open_checkpoint(weights).content
+    content = open_checkpoint(weights, strangers=False).content  # the target's own unpickler comes next
     inner = content.get("model", content) if isinstance(content, dict) else {}
     return {key: value for key, value in inner.items() if is_tensor(value)} if isinstance(inner, dict) else {}
 
