@@ -133,7 +133,15 @@ class _Machine:
 
     def call(self, called: Any, arguments: Any) -> None:
         self.push(made := call(called, arguments, strangers=self.strangers))
-        self.encoded += len(made) if isinstance(made, bytes) else 0
+        self.count(made if isinstance(made, bytes) else b"")
+
+    def build(self, target: Any, state: Any) -> None:
+        if isinstance(state, tuple) and state and isinstance(state[-1], str):  # Python 2's bytes, as an array's
+            self.count(state[-1])
+        self.push(give_state(target, state))
+
+    def count(self, made: str | bytes) -> None:
+        self.encoded += len(made)
         if self.encoded > len(self.data):
             raise Malformed("makes more bytes than it has text")
 
@@ -220,7 +228,7 @@ _BY_CODE: dict[str | int, _Step] = {
     "R": lambda m: m.call(*m.top(2)),
     0x81: lambda m: m.make(*m.top(2)),
     0x92: lambda m: m.make(*m.top(3)[:2]),
-    "b": lambda m: m.push(give_state(*m.top(2))),
+    "b": lambda m: m.build(*m.top(2)),
     "P": lambda m: m.refer(m.line()),
     "Q": lambda m: m.refer(*m.top(1)),
 }
