@@ -55,7 +55,7 @@ def _write_checkpoint(path: Path) -> int:
     model = resnet50()
     model.fc = torch.nn.Sequential(torch.nn.Linear(2048, 2048), torch.nn.ReLU(), torch.nn.Linear(2048, 128))
     state = model.state_dict()
-    encoder_bytes = sum(t.nbytes for key, t in state.items() if not key.startswith("fc."))
+    encoder_bytes: int = sum(t.nbytes for key, t in state.items() if not key.startswith("fc."))
     tensors = {f"module.encoder_{branch}.{key}": t.clone() for branch in "qk" for key, t in state.items()}
     tensors |= {"module.queue": torch.randn(128, 65536), "module.queue_ptr": torch.zeros(1, dtype=torch.long)}
     optimizer = {number: {"momentum_buffer": t.clone()} for number, t in enumerate(state.values())}

@@ -45,7 +45,6 @@ HARMLESS = frozenset(
 LONGEST_KEY = 1024
 """Of bytes."""
 ENCODINGS = {"latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"}
-SCALARS = (str, int, float, bool, bytes, type(None))
 
 
 @dataclass(frozen=True)
@@ -110,11 +109,18 @@ def checked_key(key: Any) -> Any:
     """Return a dictionary key if its hash costs little: a tuple of tuples of ... could take for ever."""
     if isinstance(key, memoryview) and len(key) <= LONGEST_KEY:
         return bytes(key)
-    if isinstance(key, (*SCALARS, Name, DType)):
+    if isinstance(key, (Name, DType)) or _is_cheap(key):
         return key
-    if isinstance(key, tuple) and len(key) <= MOST_DIMENSIONS and all(isinstance(part, SCALARS) for part in key):
+    if isinstance(key, tuple) and len(key) <= MOST_DIMENSIONS and all(map(_is_cheap, key)):
         return key
     raise Malformed(f"a dictionary key of type {type(key).__name__}")
+
+
+def _is_cheap(key: Any) -> bool:
+    """Whether a hash takes no time: Python remembers that of a text, but not that of a number of many digits."""
+    if isinstance(key, int):
+        return key.bit_length() <= 64
+    return key is None or isinstance(key, (str, float)) or (isinstance(key, bytes) and len(key) <= LONGEST_KEY)
 
 
 def _stand_in(called: Name, arguments: tuple[Any, ...], strangers: bool) -> StandIn:

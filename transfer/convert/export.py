@@ -15,7 +15,8 @@ from superinfo.progress import say
 from superinfo.runs import provenance
 from transfer.convert.dialects import COUNTER
 from transfer.convert.evidence import TOLERANCE, Evidence, features_difference, samples, source_features
-from transfer.convert.reading import NOTHING_GIVEN, Given, Reading, read_encoder, source_of
+from transfer.convert.reading import NOTHING_GIVEN, Given, Reading, source_of
+from transfer.convert.recognition import read_encoder
 from transfer.convert.sources import Branch
 from transfer.convert.targets import Target, target_named
 from transfer.convert.tensors import Malformed

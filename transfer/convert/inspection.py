@@ -14,7 +14,8 @@ from superinfo.spec import Spec
 from transfer.convert.export import load_reading
 from transfer.convert.formats import open_checkpoint
 from transfer.convert.maps import all_maps
-from transfer.convert.reading import NOTHING_GIVEN, Given, Reading, choose
+from transfer.convert.reading import NOTHING_GIVEN, Given, Reading
+from transfer.convert.recognition import choose
 from transfer.convert.sources import Branch
 from transfer.convert.targets import TARGETS
 from transfer.convert.verify import prove_again

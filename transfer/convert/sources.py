@@ -70,6 +70,8 @@ class Layout:
     """Whether it says little of who wrote a file: it does not count beside one that says more."""
     only_named: bool = False
     """Whether such a file looks like one of another layout, so that only `--source` can tell it."""
+    norms_may_be_affine: bool = False
+    """Whether batch norms may come without statistics, as an affine map."""
     refused: str = ""
     """Why no detector computes what this encoder computes."""
     refused_small: str = ""
@@ -290,6 +292,7 @@ LAYOUTS: tuple[Layout, ...] = (
         "Detectron's first version: MSRA's ResNets (BGR, standard deviation 1, stride in the 1x1 convolution)",
         _under("", maps=("", "blobs")),
         dialect=dialects.caffe2,
+        norms_may_be_affine=True,
         heads=_C2_HEADS,
         pixels=MSRA,
         stride_in_1x1=True,
@@ -299,6 +302,7 @@ LAYOUTS: tuple[Layout, ...] = (
         "Detectron's first version: FAIR's ResNeXt-101-32x8d (BGR, stride in the 3x3 convolution)",
         _under("", maps=("", "blobs")),
         dialect=dialects.caffe2,
+        norms_may_be_affine=True,
         heads=_C2_HEADS,
         pixels=FAIR,
     ),

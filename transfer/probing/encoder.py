@@ -9,7 +9,8 @@ from superinfo.artifacts import EncoderSpec, Who, tensors_sha256
 from superinfo.encoders import ResNet, build_encoder
 from superinfo.errors import UserError
 from transfer.convert.export import load_reading
-from transfer.convert.reading import read_encoder, source_of
+from transfer.convert.reading import source_of
+from transfer.convert.recognition import read_encoder
 from transfer.who import random_who, who_from
 
 Channels = tuple[float, float, float]

@@ -30,7 +30,8 @@ from tests.transfer.convert.layouts import EXAMPLES, Example, State, below, dete
 from transfer.convert import convert
 from transfer.convert.architecture import find_architecture
 from transfer.convert.export import load_reading
-from transfer.convert.reading import Reading, parse_facts, read_encoder
+from transfer.convert.reading import Reading, parse_facts
+from transfer.convert.recognition import read_encoder
 from transfer.convert.sources import Branch
 from transfer.overlay import encoder_overlay
 

@@ -191,7 +191,9 @@ def test_an_encoder_from_elsewhere_is_probed_under_its_own_name(tmp_path: Path) 
     spec = EncoderSpec(arch="resnet18", width=0.125)
     state = {f"module.encoder_q.{key}": tensor for key, tensor in build_encoder(spec).state_dict().items()}
     torch.save({"arch": "resnet18", "state_dict": state}, tmp_path / "moco_v2.pth.tar")
-    path = probe(tiny.recipe(tiny.folders(tmp_path / "images"), KNN), tmp_path / "moco_v2.pth.tar", 0, tmp_path / "runs", "cpu")
+    path = probe(
+        tiny.recipe(tiny.folders(tmp_path / "images"), KNN), tmp_path / "moco_v2.pth.tar", 0, tmp_path / "runs", "cpu"
+    )
     who = Record.read(path).who
     assert (who.name, who.method, who.dataset, who.epochs) == ("moco_v2.pth", "moco", None, None)
     assert who.encoder == spec
