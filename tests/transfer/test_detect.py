@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from superinfo.artifacts import OVERLAY, RECORD, WEIGHTS, Record, load_checkpoint, tensors_sha256
-from superinfo.errors import Diverged, UserError
+from superinfo.errors import Diverged, EvidenceRefused, UserError
 from transfer.convert import convert
 from transfer.detection.detect import PICTURES, detect
 from transfer.detection.train import FINAL, STATE
@@ -137,7 +137,7 @@ def test_weights_that_are_not_what_the_evidence_speaks_of_are_refused(
     weights = convert(make_checkpoint(width=0.125), tmp_path / "weights")
     with (weights / WEIGHTS).open("ab") as file:
         file.write(b"x")
-    with pytest.raises(UserError, match=r"detectron2\.pkl: not the file that conversion\.json speaks of"):
+    with pytest.raises(EvidenceRefused, match=r"detectron2\.pkl: not the file that conversion\.json speaks of"):
         detect(recipe(), weights, seed=0, runs=tmp_path, device="cpu")
     with pytest.raises(UserError, match="no converted weights"):
         detect(recipe(), tmp_path, seed=0, runs=tmp_path, device="cpu")
@@ -160,7 +160,7 @@ def test_an_overlay_that_is_not_what_was_proven_is_refused(make_checkpoint: Make
     weights = convert(make_checkpoint(width=0.125), tmp_path / "weights")
     overlay = weights / OVERLAY
     overlay.write_text(overlay.read_text().replace("RGB", "BGR"))
-    with pytest.raises(UserError, match=r"detectron2\.yaml: not the file that conversion\.json speaks of"):
+    with pytest.raises(EvidenceRefused, match=r"detectron2\.yaml: not the file that conversion\.json speaks of"):
         detect(recipe(), weights, seed=0, runs=tmp_path, device="cpu")
 
 

@@ -3,7 +3,6 @@
 import io
 import mmap
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from superinfo.errors import UserError
 from transfer.convert.constructors import Name
 from transfer.convert.pickles import load_pickle
-from transfer.convert.tensors import MOST, STORAGE_DTYPES, DType, Malformed, Storage
+from transfer.convert.tensors import MOST, STORAGE_DTYPES, DType, Malformed, Record, Storage
 
 MOST_RECORDS = 200_000
 """Of a zip archive; a checkpoint has one for each tensor."""
@@ -93,7 +92,7 @@ def _read_zip(data: memoryview, strangers: bool) -> Any:
         kind, key, count, _ = _identity(identity)
         if (record := records.get(f"{root}data/{key}")) is None:
             raise Malformed(f"storage {key[:20]} is missing")
-        storage = Storage.of_bytes(record.data, _storage_dtype(kind), record.checksum)
+        storage = Storage.of_bytes(record.data, _storage_dtype(kind), record)
         if storage.count != count:
             raise Malformed(f"storage {key[:20]} has {storage.count:,} elements instead of {count:,}")
         return storage
@@ -101,26 +100,14 @@ def _read_zip(data: memoryview, strangers: bool) -> Any:
     return load_pickle(records[f"{root}data.pkl"].checked(), persistent=storage, strangers=strangers)[0]
 
 
-@dataclass(frozen=True)
-class _Record:
-    data: memoryview
-    checksum: int
-    """CRC-32; 0 where torch was told to write none."""
-
-    def checked(self) -> memoryview:
-        if self.checksum not in {0, zlib.crc32(self.data)}:
-            raise Malformed("damaged: a record has another checksum")
-        return self.data
-
-
-def _records(data: memoryview) -> dict[str, _Record]:
+def _records(data: memoryview) -> dict[str, Record]:
     """Return where each record of a zip archive lies. Raises Malformed for what torch does not write."""
     try:
         with zipfile.ZipFile(_View(data)) as archive:
             entries = archive.infolist()
             if len(entries) > MOST_RECORDS:
                 raise Malformed(f"an archive of {len(entries):,} records")
-            records = {entry.filename: _Record(_place(data, entry), entry.CRC) for entry in entries}
+            records = {entry.filename: Record(_place(data, entry), entry.CRC) for entry in entries}
             if len(records) < len(entries):
                 raise Malformed("an archive with two records of one name")
             return records

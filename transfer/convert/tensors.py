@@ -59,19 +59,37 @@ class Tensor(Protocol):
 
 
 @dataclass
+class Record:
+    """Bytes of an archive, with their checksum."""
+
+    data: memoryview
+    checksum: int
+    """CRC-32; 0 where torch was told to write none."""
+    is_good: bool = False
+    """Whether that was found already."""
+
+    def checked(self) -> memoryview:
+        """Return the bytes. Raises Malformed if they are not those that were written."""
+        if not self.is_good and self.checksum not in {0, zlib.crc32(self.data)}:
+            raise Malformed("is damaged: its bytes have another checksum")
+        self.is_good = True
+        return self.data
+
+
+@dataclass
 class Storage:
     """`count` values of one type, one after the other; where their bytes lie may come to be known last."""
 
     dtype: DType
     count: int
     data: memoryview
-    checksum: int = 0
-    """CRC-32 of the bytes; 0 where there is none."""
+    record: Record | None = None
+    """That the bytes are, where they have a checksum."""
 
     @classmethod
-    def of_bytes(cls, data: memoryview, dtype: DType, checksum: int = 0) -> Self:
+    def of_bytes(cls, data: memoryview, dtype: DType, record: Record | None = None) -> Self:
         """Return the storage that some bytes are."""
-        return cls(dtype, len(data) // dtype.itemsize, data, checksum)
+        return cls(dtype, len(data) // dtype.itemsize, data, record)
 
 
 @dataclass(frozen=True)
@@ -89,7 +107,7 @@ class StoredTensor:
         if not isinstance(storage, Storage):
             raise Malformed("a tensor without a storage")
         if dtype is not None and dtype != storage.dtype:
-            storage = Storage.of_bytes(storage.data, dtype, storage.checksum)
+            storage = Storage.of_bytes(storage.data, dtype, storage.record)
         numbers = (offset, *shape, *stride)
         if not all(type(number) is int and 0 <= number < MOST for number in numbers):
             raise Malformed("a tensor whose shape is not of whole numbers that a machine counts to")
@@ -122,8 +140,8 @@ class StoredTensor:
 
         Raises Malformed if the bytes are not those that were written.
         """
-        if self.storage.checksum not in {0, zlib.crc32(self.storage.data)}:
-            raise Malformed("is damaged: its bytes have another checksum")
+        if self.storage.record is not None:
+            self.storage.record.checked()
         if not math.prod(self.shape):
             return torch.empty(self.shape, dtype=self.dtype)
         data = self.storage.data
