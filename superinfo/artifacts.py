@@ -91,7 +91,8 @@ class EncoderSpec(Spec):
     @property
     def title(self) -> str:
         """Return the name for tables."""
-        return f"{self.arch} x{self.width:g} {self.stem}"
+        stride = ", stride in 1x1" if self.stride_in_1x1 else ""
+        return f"{self.arch} x{self.width:g} {self.stem}{stride}"
 
     @property
     def stem_channels(self) -> int:
@@ -219,6 +220,8 @@ class Source(Spec):
     pixels: Pixels
     dtype: Line
     """Of the file's tensors; converted ones are float32."""
+    affine_norms: bool = False
+    """Whether its batch norms are affine maps without statistics, so that no detector can train them as batch norms."""
     tensors_sha256: Line
     """Of the encoder as read: torchvision's keys, float32."""
     checkpoint: CheckpointInfo | None
@@ -279,6 +282,8 @@ class Who(Spec):
     """Of the pretraining recipe; None for random initialisation and for files from elsewhere."""
     tensors_sha256: str | None
     """Of the encoder; None for random initialisation."""
+    pixels: Pixels | None = None
+    """How its images are normalised, where no pretraining recipe says so."""
 
 
 class What(Spec):

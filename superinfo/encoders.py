@@ -15,10 +15,11 @@ STAGES = ("res2", "res3", "res4", "res5")
 
 
 class ResNet(nn.Module):
-    """A ResNet without its classifier (He et al. 2016, arXiv 1512.03385; stride in the 3x3 convolution).
+    """A ResNet without its classifier (He et al. 2016, arXiv 1512.03385).
 
-    Images `(B, 3, H, W)` -> pooled features `(B, feature_dim)`. At width 1 with the imagenet stem, keys and tensors are
-    those of `torchvision.models.resnet*` but for `fc`. The small stem is SimCLR's for CIFAR (arXiv 2002.05709, B.9).
+    It strides in the 3x3 convolutions, unless the spec says otherwise. Images `(B, 3, H, W)` -> pooled features
+    `(B, feature_dim)`. At width 1 with the imagenet stem, keys and tensors are those of `torchvision.models.resnet*`
+    but for `fc`. The small stem is SimCLR's for CIFAR (arXiv 2002.05709, B.9).
     """
 
     layer1: nn.Sequential

@@ -24,7 +24,7 @@ class UserError(SuperInfoError):
 
 
 class EvidenceRefused(SuperInfoError):
-    """A conversion does not prove; nothing was written."""
+    """A conversion does not prove, or converted weights are not what their evidence says."""
 
     exit_code = 3
 

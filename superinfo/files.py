@@ -95,8 +95,10 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path` that becomes `path` if the block succeeds, and is removed if not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    for left_by_a_killed_run in path.parent.glob(f".{path.name}.*.tmp"):
-        shutil.rmtree(left_by_a_killed_run, ignore_errors=True)
+    for other in path.parent.glob(f".{path.name}.*.tmp"):
+        process = other.name.removeprefix(f".{path.name}.").removesuffix(".tmp")
+        if process.isdecimal() and not Path(f"/proc/{process}").exists():  # left by a killed run
+            shutil.rmtree(other, ignore_errors=True)
     temporary.mkdir()
     try:
         yield temporary

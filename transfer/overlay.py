@@ -10,8 +10,8 @@ from superinfo.artifacts import Arch, EncoderSpec, Pixels
 STEM_STRIDES = {"imagenet": 4, "small": 1, "stl": 2}
 
 
-def encoder_overlay(encoder: EncoderSpec, pixels: Pixels) -> dict[str, Any]:
-    """Return the overlay as nested config.
+def encoder_overlay(encoder: EncoderSpec, pixels: Pixels, norm: str = "BN") -> dict[str, Any]:
+    """Return the overlay as nested config; `norm` is FrozenBN where batch norms have no statistics to train from.
 
     An encoder that Detectron2's own ResNet can be leaves the choice between C4 and FPN to the config below it; any
     other needs an FPN on a backbone that `transfer.detection.backbone` registers.
@@ -28,7 +28,7 @@ def encoder_overlay(encoder: EncoderSpec, pixels: Pixels) -> dict[str, Any]:
             "NUM_GROUPS": architecture.groups,
             "WIDTH_PER_GROUP": architecture.inner_channels(channels) // architecture.groups,
             "STRIDE_IN_1X1": encoder.stride_in_1x1,
-            "NORM": "BN",
+            "NORM": norm,
         },
     }
     if not detectron2_builds(encoder):

@@ -31,4 +31,15 @@ def who_from(source: Source) -> Who:
         encoder=source.encoder,
         recipe_hash=info.recipe_hash if info else None,
         tensors_sha256=source.tensors_sha256,
+        pixels=None if info else source.pixels,
     )
+
+
+def inputs_of(who: Who) -> list[str]:
+    """Return what a run's hash covers of it, beside the recipe.
+
+    Of a file from elsewhere that is more than its tensors: read in another way, it is another encoder.
+    """
+    if who.pixels is None:
+        return [who.tensors_sha256 or "random"]
+    return [who.tensors_sha256 or "random", who.encoder.model_dump_json(), who.pixels.model_dump_json()]

@@ -29,6 +29,8 @@ HARMLESS = frozenset(
         ("pathlib", "PosixPath"),
         ("pathlib", "PurePosixPath"),
         ("pathlib", "WindowsPath"),
+        ("pathlib._local", "PosixPath"),
+        ("pathlib._local", "WindowsPath"),
         ("types", "SimpleNamespace"),
         ("typing", "Any"),
         ("typing", "Dict"),
@@ -38,7 +40,8 @@ HARMLESS = frozenset(
         ("uuid", "UUID"),
         *(("builtins", name) for name in ("complex", "dict", "float", "getattr", "int", "list", "object", "slice")),
         *(("builtins", name) for name in ("bool", "bytes", "range", "str", "tuple", "type")),
-        *(("__builtin__", name) for name in ("complex", "dict", "getattr", "object", "slice", "long", "unicode")),
+        *(("__builtin__", name) for name in ("complex", "dict", "float", "getattr", "int", "list", "long", "object")),
+        *(("__builtin__", name) for name in ("bool", "slice", "str", "tuple", "unicode")),
     }
 )
 """Names of Python's own library that real checkpoints hold, and that become stand-ins."""
@@ -97,6 +100,11 @@ def make_empty(called: Any, arguments: Any, *, strangers: bool) -> Any:
     return empty() if empty else _stand_in(called, arguments, strangers)
 
 
+def is_unbuilt(value: Any) -> bool:
+    """Whether an object becomes another one when it is given its state."""
+    return isinstance(value, _Array)
+
+
 def give_state(target: Any, state: Any) -> Any:
     """Return an object with its state, such as an array with its bytes."""
     if isinstance(target, (StandIn, _Array, _DTypeState)):
@@ -147,7 +155,7 @@ class _DTypeState:
         self.code = code
         self.state: Any = None
 
-    def resolved(self) -> DType:
+    def resolved(self) -> DType | None:
         order = self.state[1] if isinstance(self.state, tuple) and len(self.state) > 1 else "="
         return array_dtype(self.code, order)
 
@@ -159,12 +167,16 @@ class _Array:
         self.state: Any = None
 
     def built(self) -> Any:
+        if not isinstance(self.state, tuple) or len(self.state) != 5:
+            raise Malformed("an array without a shape")
         _, shape, dtype, fortran, data = self.state
         if not isinstance(dtype, _DTypeState):
             raise Malformed("an array without a dtype")
         if isinstance(data, list):  # an array of objects
             return StandIn(Name("numpy", "ndarray"), (), data)
-        return StoredTensor.of_array(_buffer(data), dtype.resolved(), shape, fortran=bool(fortran))
+        if (kind := dtype.resolved()) is None:  # of numbers that no encoder has: a random state, say
+            return StandIn(Name("numpy", "ndarray"))
+        return StoredTensor.of_array(_buffer(data), kind, shape, fortran=bool(fortran))
 
 
 def _buffer(data: Any) -> memoryview:
@@ -178,7 +190,11 @@ def _buffer(data: Any) -> memoryview:
 def _scalar(dtype: Any, data: Any = b"") -> Any:
     if not isinstance(dtype, _DTypeState):
         return StandIn(Name("numpy", "scalar"), (data,))
-    return StoredTensor.of_array(_buffer(data), dtype.resolved(), (), fortran=False).read().item()
+    if dtype.code.startswith("O"):  # NumPy would unpickle it
+        raise _refusal(Name("numpy", "scalar of an object"))
+    if (kind := dtype.resolved()) is None:
+        return StandIn(Name("numpy", "scalar"))
+    return StoredTensor.of_array(_buffer(data), kind, (), fortran=False).read().item()
 
 
 def _encoded(text: Any, encoding: Any = "latin1") -> bytes:
@@ -213,7 +229,9 @@ def _frozen_buffer(dtype_and_data: Any, *rest: Any) -> Any:
     dtype, shape, order = (*rest, "C")[:3]
     if not isinstance(dtype, _DTypeState):
         raise Malformed("an array without a dtype")
-    return StoredTensor.of_array(_buffer(dtype_and_data), dtype.resolved(), shape, fortran=order == "F")
+    if (kind := dtype.resolved()) is None:
+        return StandIn(Name("numpy", "ndarray"))
+    return StoredTensor.of_array(_buffer(dtype_and_data), kind, shape, fortran=order == "F")
 
 
 def _dictionary(pairs: Any = ()) -> dict[Any, Any]:

@@ -22,8 +22,10 @@ from transfer.convert.targets import Target, target_named
 from transfer.convert.tensors import Malformed
 from transfer.convert.tensors import Tensor as StoredTensor
 from transfer.convert.unfilled import unfilled
-from transfer.convert.verify import tensor_hashes
+from transfer.convert.verify import tensor_hashes, verify
 
+NORM_EPSILON = 1e-5
+"""What batch norm adds to variances."""
 NO_COUNTER = "a counter that no inference reads; the target starts its own"
 
 
@@ -47,7 +49,6 @@ def convert(
     target = target_named(to)
     with ThreadPoolExecutor(max_workers=1) as beside:
         reading = read_encoder(checkpoint, source, branch, given)
-        file_hash = beside.submit(file_sha256, checkpoint)  # of gigabytes, where optimiser and queue are in the file
         encoder = load_reading(checkpoint, reading)
         assert reading.encoder is not None
         if reason := target.refuse(reading.encoder):
@@ -58,9 +59,11 @@ def convert(
             origin = _flip(checkpoint, encoder, origin)
         if out.exists():
             _check_same(out, origin, target, checkpoint)
+            verify(out)
             return out
         keys = {key: name for key in encoder.state_dict() if (name := target.rename(key)) is not None}
         converted = {keys[key]: tensor for key, tensor in encoder.state_dict().items() if key in keys}
+        file_hash = beside.submit(file_sha256, checkpoint)  # of gigabytes, where optimiser and queue are in the file
         evidence = Evidence(partial(features_difference, source=expected))
         with new_folder(out) as folder:
             target.write(folder, converted, origin)
@@ -107,9 +110,12 @@ def load_reading(path: Path, reading: Reading) -> ResNet:
         )
     with unfilled():
         encoder = build_encoder(reading.encoder)
-    state = {key: _checked(path, reading, key, tensor) for key, tensor in reading.tensors.items()} | reading.made
-    for key in encoder.state_dict():
-        if key.endswith(COUNTER):
+    state = {key: _checked(path, reading, key, tensor) for key, tensor in reading.tensors.items()}
+    for key, tensor in encoder.state_dict().items():
+        if key in reading.made:  # such that normalising changes nothing
+            zero = key.endswith("running_mean")
+            state[key] = torch.zeros(tensor.shape) if zero else torch.ones(tensor.shape) - NORM_EPSILON
+        elif key.endswith(COUNTER):
             state.setdefault(key, torch.tensor(0))
     encoder.load_state_dict(state, assign=True)
     return encoder.eval()

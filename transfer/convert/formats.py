@@ -139,7 +139,7 @@ def _place(data: memoryview, entry: zipfile.ZipInfo) -> memoryview:
 def _read_pickles(data: memoryview, strangers: bool) -> Opened:
     """Read a plain pickle, or torch's former format: five pickles, then the storages."""
     first, end = load_pickle(data, strangers=strangers)
-    if first != TORCH_MAGIC or isinstance(first, bool):
+    if first != TORCH_MAGIC:
         if not isinstance(first, dict):
             raise Malformed(f"a pickle of {type(first).__name__}, not of tensors by name")
         return Opened("pickle", first, {})

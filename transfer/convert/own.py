@@ -11,8 +11,8 @@ from transfer.convert.architecture import compare_shapes
 from transfer.convert.dialects import detectron2
 from transfer.convert.formats import Opened
 from transfer.convert.maps import Map
-from transfer.convert.reading import Given, Reading
-from transfer.convert.sources import Layout
+from transfer.convert.reading import NOTHING_GIVEN, Given, Reading
+from transfer.convert.sources import Branch, Layout
 
 OWN = "superinfo"
 """This project's own layout, and the key under which its files say what they are."""
@@ -23,7 +23,7 @@ MOST_SAID = 20_000
 S = TypeVar("S", CheckpointInfo, Source)
 
 
-def read_own(path: Path, opened: Opened, maps: dict[str, Map], given: Given) -> Reading | None:
+def read_own(path: Path, opened: Opened, maps: dict[str, Map], branch: Branch | None, given: Given) -> Reading | None:
     """Return the reading of a file of this project; None for any other. Raises UserError if what it says is broken."""
     said = opened.content.get(OWN) if isinstance(opened.content, dict) else None
     info, layout = None, OWN_CHECKPOINT
@@ -34,11 +34,15 @@ def read_own(path: Path, opened: Opened, maps: dict[str, Map], given: Given) -> 
     elif isinstance(said, dict) and "pixels" in said and "model" in maps:
         source = _parse(Source, said, path)
         where, layout, encoder, pixels, info = "model", OWN_WEIGHTS, source.encoder, source.pixels, source.checkpoint
-    elif OWN in opened.metadata:
+    elif OWN in opened.metadata and "" in maps:
         source = _parse(Source, opened.metadata[OWN], path)
         where, encoder, pixels, info = "", source.encoder, source.pixels, source.checkpoint
     else:
         return None
+    if branch == "target":
+        raise UserError(f"{path}: a file of this project, which holds one encoder; leave --branch out")
+    if given.model_copy(update={"mean": None, "std": None, "channel_order": None}) != NOTHING_GIVEN:
+        raise UserError(f"{path}: a file of this project, which says itself what its encoder is; leave --set out")
     table = layout.dialect()
     keys = {table.get(name, name): name for name in maps[where]}
     spelling = {ours: theirs for theirs, ours in table.items()}
@@ -76,7 +80,13 @@ def _is_small(plain: Any) -> bool:
     waiting, parts = [plain], 0
     while waiting:
         part = waiting.pop()
-        inner = [*part.keys(), *part.values()] if isinstance(part, dict) else part if isinstance(part, list) else []
+        inner = (
+            [*part.keys(), *part.values()]
+            if isinstance(part, dict)
+            else part
+            if isinstance(part, (list, tuple))
+            else []
+        )
         parts += 1 + len(part if isinstance(part, str) else inner)
         if parts > MOST_SAID:
             return False

@@ -1,7 +1,7 @@
 """A pickle machine that computes data and nothing else: a checkpoint is a file from a stranger.
 
 Python's own unpickler imports what a pickle names and calls it. This one makes what `transfer.convert.constructors`
-knows, and memory grows with the file, not with what the file claims. Long byte strings are views of the file, not
+knows, and memory grows with the file, not with what it claims. Long byte strings are views of the file, not
 copies, so that NumPy arrays in a pickle stay on disk until they are read.
 """
 
@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from transfer.convert.constructors import Name, StandIn, admit, call, checked_key, give_state, make_empty
+from transfer.convert.constructors import Name, StandIn, admit, call, checked_key, give_state, is_unbuilt, make_empty
 from transfer.convert.tensors import Malformed, Storage
 
 Persistent = Callable[[Any], Storage]
@@ -28,6 +28,10 @@ def load_pickle(
     return machine.run(), machine.position
 
 
+CHUNK = 1 << 16
+"""Bytes that are looked through at a time for the end of a line."""
+
+
 class _Mark:
     """Stands on the stack where a group of items begins."""
 
@@ -40,8 +44,9 @@ class _Machine:
         self.data, self.position, self.persistent, self.strangers = data, start, persistent, strangers
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
-        self.encoded = 0
-        """Bytes that were made of text: a text that is encoded again and again would make many of few."""
+        self.unbuilt: dict[int, int] = {}
+        """By identity, where in the memo an object lies that another will take the place of when it has its state."""
+        self.copied = 0
 
     def run(self) -> Any:
         try:
@@ -71,13 +76,19 @@ class _Machine:
     def number(self, form: str) -> Any:
         return struct.unpack(form, self.take(struct.calcsize(form)))[0]
 
-    def line(self) -> str:
-        for end in range(self.position, min(len(self.data), self.position + 4096)):
-            if self.data[end] == 0x0A:
-                text = bytes(self.take(end - self.position))
-                self.position += 1
-                return text.decode("utf-8", "replace")
-        raise Malformed(f"ends early: a line at byte {self.position} does not end")
+    def line(self) -> bytes:
+        end, found = self.position, -1
+        while found < 0:
+            if end >= len(self.data):
+                raise Malformed(f"ends early: a line at byte {self.position} does not end")
+            found = bytes(self.data[end : end + CHUNK]).find(b"\n")
+            end += CHUNK if found < 0 else found
+        text = bytes(self.take(end - self.position))
+        self.position += 1
+        return text
+
+    def number_in_text(self) -> int:
+        return int(self.line().rstrip(b"L"))
 
     def text(self, count: int) -> str:
         return str(self.take(count), "utf-8", "surrogatepass")
@@ -102,6 +113,8 @@ class _Machine:
 
     def remember(self, place: int) -> None:
         self.memo[place] = self.stack[-1]
+        if is_unbuilt(self.stack[-1]):
+            self.unbuilt[id(self.stack[-1])] = place
 
     def set_items(self, pairs: list[Any]) -> None:
         target = self.stack[-1]
@@ -132,18 +145,22 @@ class _Machine:
         self.push(admit(Name(module, name), strangers=self.strangers))
 
     def call(self, called: Any, arguments: Any) -> None:
-        self.push(made := call(called, arguments, strangers=self.strangers))
-        self.count(made if isinstance(made, bytes) else b"")
+        if isinstance(arguments, tuple):
+            self.count(sum(len(part) for part in arguments if isinstance(part, (str, list))))
+        self.push(call(called, arguments, strangers=self.strangers))
 
     def build(self, target: Any, state: Any) -> None:
         if isinstance(state, tuple) and state and isinstance(state[-1], str):  # Python 2's bytes, as an array's
-            self.count(state[-1])
-        self.push(give_state(target, state))
+            self.count(len(state[-1]))
+        self.push(built := give_state(target, state))
+        if (place := self.unbuilt.pop(id(target), None)) is not None and built is not target:
+            self.memo[place] = built
 
-    def count(self, made: str | bytes) -> None:
-        self.encoded += len(made)
-        if self.encoded > len(self.data):
-            raise Malformed("makes more bytes than it has text")
+    def count(self, parts: int) -> None:
+        """Keep count of what calls copy: of a text that is encoded again and again, few bytes would make many."""
+        self.copied += parts
+        if self.copied > len(self.data):
+            raise Malformed("makes more than it holds")
 
     def make(self, called: Any, arguments: Any) -> None:
         self.push(make_empty(called, arguments, strangers=self.strangers))
@@ -154,14 +171,14 @@ class _Machine:
         self.push(self.persistent(identity))
 
 
-def _text_integer(text: str) -> int | bool:
-    return {"00": False, "01": True}.get(text) if text in {"00", "01"} else int(text.rstrip("L"))  # type: ignore[return-value]
+def _text_integer(text: bytes) -> int | bool:
+    return text == b"01" if text in {b"00", b"01"} else int(text)
 
 
-def _quoted(text: str) -> str:
-    if len(text) < 2 or text[0] != text[-1] or text[0] not in "'\"":
+def _quoted(text: bytes) -> str:
+    if len(text) < 2 or text[:1] != text[-1:] or text[:1] not in {b"'", b'"'}:
         raise Malformed("a string without quotes")
-    return codecs.decode(text[1:-1].encode("latin-1", "replace"), "unicode_escape")
+    return codecs.decode(text[1:-1], "unicode_escape")
 
 
 def _long(data: memoryview) -> int:
@@ -184,7 +201,7 @@ _BY_CODE: dict[str | int, _Step] = {
     "J": lambda m: m.push(m.number("<i")),
     "K": lambda m: m.push(m.number("<B")),
     "M": lambda m: m.push(m.number("<H")),
-    "L": lambda m: m.push(int(m.line().rstrip("L"))),
+    "L": lambda m: m.push(m.number_in_text()),
     0x8A: lambda m: m.push(_long(m.take(m.number("<B")))),
     0x8B: lambda m: m.push(_long(m.take(m.number("<i")))),
     "F": lambda m: m.push(float(m.line())),
@@ -192,7 +209,7 @@ _BY_CODE: dict[str | int, _Step] = {
     "S": lambda m: m.push(_quoted(m.line())),
     "T": lambda m: m.push(str(m.take(m.number("<i")), "latin-1")),
     "U": lambda m: m.push(str(m.take(m.number("<B")), "latin-1")),
-    "V": lambda m: m.push(codecs.decode(m.line().encode("latin-1", "replace"), "raw_unicode_escape")),
+    "V": lambda m: m.push(codecs.decode(m.line(), "raw_unicode_escape")),
     "X": lambda m: m.push(m.text(m.number("<I"))),
     0x8C: lambda m: m.push(m.text(m.number("<B"))),
     0x8D: lambda m: m.push(m.text(m.number("<Q"))),
@@ -216,20 +233,20 @@ _BY_CODE: dict[str | int, _Step] = {
     0x90: lambda m: m.append_items(m.since_mark()),
     "s": lambda m: m.set_items(list(m.top(2))),
     "u": lambda m: m.set_items(m.since_mark()),
-    "g": lambda m: m.push(m.memo[int(m.line())]),
+    "g": lambda m: m.push(m.memo[m.number_in_text()]),
     "h": lambda m: m.push(m.memo[m.number("<B")]),
     "j": lambda m: m.push(m.memo[m.number("<I")]),
-    "p": lambda m: m.remember(int(m.line())),
+    "p": lambda m: m.remember(m.number_in_text()),
     "q": lambda m: m.remember(m.number("<B")),
     "r": lambda m: m.remember(m.number("<I")),
     0x94: lambda m: m.remember(len(m.memo)),
-    "c": lambda m: m.name(m.line(), m.line()),
+    "c": lambda m: m.name(m.line().decode(), m.line().decode()),
     0x93: lambda m: m.name(*m.top(2)),
     "R": lambda m: m.call(*m.top(2)),
     0x81: lambda m: m.make(*m.top(2)),
     0x92: lambda m: m.make(*m.top(3)[:2]),
     "b": lambda m: m.build(*m.top(2)),
-    "P": lambda m: m.refer(m.line()),
+    "P": lambda m: m.refer(m.line().decode()),
     "Q": lambda m: m.refer(*m.top(1)),
 }
 _STEPS = {ord(code) if isinstance(code, str) else code: step for code, step in _BY_CODE.items()}

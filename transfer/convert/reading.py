@@ -2,11 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
-
-import torch
 
 from superinfo.artifacts import CheckpointInfo, EncoderSpec, Pixels, Positive, Source
 from superinfo.errors import UserError
@@ -28,11 +26,13 @@ class Given(Spec):
     stride_in_1x1: bool | None = None
 
     def pixels(self, known: Pixels) -> Pixels:
-        """Return the layout's pixels, but for what is given."""
+        """Return the layout's pixels, but for what is given; mean and std that are not turn with the channels."""
+        order = self.channel_order or known.channel_order
+        turned = order != known.channel_order
         return Pixels(
-            mean=self.mean or known.mean,
-            std=self.std or known.std,
-            channel_order=self.channel_order or known.channel_order,
+            mean=self.mean or (known.mean[::-1] if turned else known.mean),
+            std=self.std or (known.std[::-1] if turned else known.std),
+            channel_order=order,
         )
 
 
@@ -73,8 +73,8 @@ class Reading:
     pixels: Pixels
     refused: str = ""
     info: CheckpointInfo | None = None
-    made: dict[str, torch.Tensor] = field(default_factory=dict)
-    """By torchvision key: tensors that the file leaves out."""
+    made: tuple[str, ...] = ()
+    """Torchvision keys of statistics that the file leaves out, where batch norms are affine maps."""
 
     @property
     def names(self) -> list[str]:
@@ -87,7 +87,7 @@ class Reading:
         stride = ", stride in 1x1" if self.encoder and self.encoder.stride_in_1x1 else ""
         mean = "/".join(f"{value:.3g}" for value in self.pixels.mean)
         std = "/".join(f"{value:.3g}" for value in self.pixels.std)
-        where = next(iter(self.keys.values()), "nothing")
+        where = next(iter(self.keys.values()), "nothing") + (f" in `{self.map}`" if self.map else "")
         return f"{where}, {stem} stem{stride}, {self.pixels.channel_order}, mean {mean}, std {std}"
 
 
@@ -96,12 +96,17 @@ def source_of(path: Path, reading: Reading, tensors_sha256: str) -> Source:
     assert reading.encoder is not None
     dtypes = {str(t.dtype).removeprefix("torch.") for t in reading.tensors.values() if t.dtype.is_floating_point}
     return Source(
-        name=reading.info.name if reading.info else re.sub(r"[^A-Za-z0-9+._-]", "_", path.stem),
+        name=reading.info.name if reading.info else _row_name(path),
         layouts=reading.names,
         branch=reading.branch,
         encoder=reading.encoder,
         pixels=reading.pixels,
+        affine_norms=bool(reading.made),
         dtype=", ".join(sorted(dtypes)),
         tensors_sha256=tensors_sha256,
         checkpoint=reading.info,
     )
+
+
+def _row_name(path: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9+._-]", "_", path.stem).lstrip(".")[:150] or "checkpoint"

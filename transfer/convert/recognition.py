@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from superinfo.artifacts import EncoderSpec
 from superinfo.errors import UserError
 from superinfo.recipes import suggest
@@ -37,15 +35,16 @@ def choose(path: Path, opened: Opened, source: str | None, branch: Branch | None
     if source is not None and source != OWN and source not in {layout.name for layout in LAYOUTS}:
         names = [OWN, *(layout.name for layout in LAYOUTS)]
         raise UserError(f"--source {source}: unknown{suggest(source, names)}; choose from {', '.join(names)}")
-    if (own := read_own(path, opened, maps, given)) is not None and source in {None, OWN}:
+    if source in {None, OWN} and (own := read_own(path, opened, maps, branch, given)) is not None:
         return own
     if not any(maps.values()):
         raise UserError(f"{path}: holds no tensors by name; save a state_dict")
     facts = {name for names in maps.values() for name in names} | facts_of(opened)
     layouts = [layout for layout in LAYOUTS if source is None or layout.name == source]
     if given.prefix is not None:
-        custom = Layout("given", f"below `{given.prefix}`, as given", (Place(given.prefix),))
-        layouts = [custom]
+        if source is not None:
+            raise UserError(f"{path}: --source {source} knows where the encoder lies; leave --set prefix out")
+        layouts = [Layout("given", f"below `{given.prefix}`, as given", (Place(given.prefix, tuple(maps)),))]
     readings = [
         reading
         for layout in layouts
@@ -84,23 +83,29 @@ def _reading(layout: Layout, path: str, tensors: Map, place: Place, branch: Bran
     for wrapper in WRAPPERS:
         prefix = wrapper + place.prefix
         inside = _inside(tensors, prefix, place, wrapper)
-        keys = {table[key]: name for key, name in inside.items() if key in table}
+        keys = {table[key]: name for name, key in inside.items() if key in table}
         if any(key.startswith("layer") and "conv" in key for key in keys):
             break
     else:
         return None
+    used = set(keys.values())
+    twice = {name for name, key in inside.items() if key in table and name not in used}
     spelling = {ours: theirs for theirs, ours in table.items()}
-    made = _statistics(keys, tensors) if layout.norms_may_be_affine else {}
     shapes = {key: tuple(tensors[name].shape) for key, name in keys.items()}
-    found = find_architecture(shapes | {key: tuple(tensor.shape) for key, tensor in made.items()})
+    made = _left_out_statistics(shapes) if layout.norms_may_be_affine else {}
+    found = find_architecture(shapes | made)
     faults = {keys.get(key, prefix + spelling.get(key, key)): problem for key, problem in found.faults.items()}
     heads = re.compile(layout.heads or r"(?!)")
+    faults |= dict.fromkeys(twice, "is there under another name too")
     faults |= {
         name: "is in no ResNet of this layout"
-        for key, name in inside.items()
+        for name, key in inside.items()
         if key not in table and not heads.match(key)
     }
-    used = set(keys.values())
+    if given.stem is not None and (given.stem == "imagenet") != (found.kernel == 7):
+        raise UserError(
+            f"--set stem={given.stem}: the stem's convolution is {found.kernel}x{found.kernel}; leave it out"
+        )
     stem = given.stem or ("imagenet" if found.kernel == 7 else layout.small_stem)
     stride = layout.stride_in_1x1 if given.stride_in_1x1 is None else given.stride_in_1x1
     return Reading(
@@ -114,36 +119,33 @@ def _reading(layout: Layout, path: str, tensors: Map, place: Place, branch: Bran
         encoder=_spec(found, stem, stride),
         found=f"{found.arch}, width {found.width:g}",
         pixels=given.pixels(layout.pixels),
-        refused=layout.refused or (layout.refused_small if found.kernel == 3 and given.stem is None else ""),
-        made=made,
+        refused=layout.refused or (layout.refused_small if found.kernel == 3 else ""),
+        made=tuple(made),
     )
 
 
 def _inside(tensors: Map, prefix: str, place: Place, wrapper: str) -> dict[str, str]:
-    """Return the names below a place's prefixes, by what comes after."""
-    inside = {name.removeprefix(prefix): name for name in tensors if name.startswith(prefix)}
+    """Return the names below a place's prefixes, each with what comes after."""
+    inside = {name: name.removeprefix(prefix) for name in tensors if name.startswith(prefix)}
     for further, beginning in place.also:
         start = wrapper + further
-        inside |= {name.removeprefix(start): name for name in tensors if name.startswith(start + beginning)}
+        inside |= {name: name.removeprefix(start) for name in tensors if name.startswith(start + beginning)}
     return inside
 
 
 def _spec(found: Found, stem: Literal["imagenet", "small", "stl"] | None, stride_in_1x1: bool) -> EncoderSpec | None:
-    if stem is None or (stem == "imagenet") != (found.kernel == 7):
+    if stem is None:
         return None
     bottleneck = not found.arch.endswith(("18", "34"))
     return EncoderSpec(arch=found.arch, stem=stem, width=found.width, stride_in_1x1=stride_in_1x1 and bottleneck)
 
 
-def _statistics(keys: Mapping[str, str], tensors: Map) -> dict[str, torch.Tensor]:
-    """Make the statistics of batch norms that are only an affine map: such that normalising changes nothing."""
-    made = {}
-    for key in [key for key in keys if key.endswith(".bias")]:
-        norm, shape = key.removesuffix(".bias"), tensors[keys[key]].shape
-        if f"{norm}.running_mean" not in keys:
-            made[f"{norm}.running_mean"] = torch.zeros(shape)
-            made[f"{norm}.running_var"] = torch.ones(shape) - 1e-5
-    return made
+def _left_out_statistics(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the statistics of batch norms that are affine maps; none if any norm has statistics."""
+    if any(key.endswith(("running_mean", "running_var")) for key in shapes):
+        return {}
+    norms = {key.removesuffix(".bias"): shape for key, shape in shapes.items() if key.endswith(".bias")}
+    return {f"{norm}.{leaf}": shape for norm, shape in norms.items() for leaf in ("running_mean", "running_var")}
 
 
 def _grouped(readings: list[Reading]) -> list[Reading]:
@@ -159,7 +161,8 @@ def _unknown(maps: dict[str, Map], source: str | None, branch: Branch | None, la
     names = [name for tensors in maps.values() for name in tensors]
     shown = ", ".join(name[:50] for name in names[:3])
     if source is not None:
-        return f"not as {source} writes it; it has {shown}, ..."
+        wanted = "holds no momentum encoder" if branch == "target" else "not"
+        return f"{wanted} as {source} writes it; it has {shown}, ..."
     if any("attnpool" in name for name in names):
         return "CLIP's ResNet, whose stem and pooling no detector here has"
     if any(re.search(r"cls_token|patch_embed|pos_embed", name) for name in names):

@@ -244,7 +244,10 @@ LAYOUTS: tuple[Layout, ...] = (
             for module in ("", "module.")
         ),
         heads="",
-        marks=(r"^meta$|^(module\.)?(neck|head|encoder_[qk]\.(module\.)?\d|(online|target)_net\.(module\.)?\d)\.?",),
+        marks=(
+            r"^meta$|^(online|target)_net\.(module\.)?\d|^encoder_[qk]\.(module\.)?\d|^(base|momentum)_encoder\.(module\.)?0\.",
+        ),
+        unless=("^pytorch-lightning_version$",),
         small_stem="small",
     ),
     Layout(

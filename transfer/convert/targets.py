@@ -32,6 +32,8 @@ class Target:
     title: str
     weights: str
     """Name of the file."""
+    format: str
+    """Of that file, as `transfer.convert.formats` calls it: what another loader would take it for."""
     rename: Callable[[str], str | None]
     """Torchvision's key to the target's; None for a tensor that it does not have."""
     write: Callable[[Path, dict[str, Tensor], Source], None]
@@ -57,7 +59,7 @@ def target_named(name: str) -> Target:
 
 def detectron2_overlay(source: Source) -> dict[str, Any]:
     """Return the config overlay that goes with an encoder."""
-    return encoder_overlay(source.encoder, source.pixels)
+    return encoder_overlay(source.encoder, source.pixels, norm="FrozenBN" if source.affine_norms else "BN")
 
 
 def overlay_text(overlay: dict[str, Any], weights: str = WEIGHTS) -> str:
@@ -205,6 +207,7 @@ TARGETS = {
             "detectron2",
             "Detectron2, with its overlay",
             WEIGHTS,
+            "pickle",
             _without_counters,
             _write_pkl,
             _prove_detectron2,
@@ -215,6 +218,7 @@ TARGETS = {
             "detectron2-pth",
             "the same as a torch file",
             "detectron2.pth",
+            "torch zip",
             _without_counters,
             _write_pth,
             _prove_detectron2,
@@ -225,16 +229,20 @@ TARGETS = {
             "torchvision",
             "torchvision's ResNet, and the body of its FPN detectors",
             "torchvision.pth",
+            "torch zip",
             _same_key,
             _write_torchvision,
             _prove_torchvision,
             _refuse_other_libraries,
         ),
-        Target("timm", "timm", "timm.safetensors", _same_key, _write_timm, _prove_timm, _refuse_without_timm),
+        Target(
+            "timm", "timm", "timm.safetensors", "safetensors", _same_key, _write_timm, _prove_timm, _refuse_without_timm
+        ),
         Target(
             "safetensors",
             "torchvision's keys, with what the encoder is",
             "encoder.safetensors",
+            "safetensors",
             _same_key,
             _write_safetensors,
             _prove_safetensors,

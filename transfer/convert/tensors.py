@@ -152,11 +152,14 @@ class StoredTensor:
         return aligned.view(self.dtype).as_strided(self.shape, self.stride, self.offset)
 
 
-def array_dtype(code: str, order: Any) -> DType:
-    """Return the type of a NumPy dtype code, as `f4`. Raises Malformed for another, or another byte order."""
-    if order == ">" or code not in _ARRAY_DTYPES:
-        raise Malformed(f"an array of dtype {order if order == '>' else ''}{code[:20]}, which no checkpoint needs")
-    return _ARRAY_DTYPES[code]
+def array_dtype(code: str, order: Any) -> DType | None:
+    """Return the type of a NumPy dtype code, as `f4`; None for one that no encoder has.
+
+    Raises Malformed for numbers in another byte order.
+    """
+    if order == ">":
+        raise Malformed(f"an array of dtype >{code[:20]}, written on a big-endian machine")
+    return _ARRAY_DTYPES.get(code)
 
 
 def _short(shape: Sequence[int]) -> str:

@@ -15,7 +15,7 @@ from superinfo.files import file_sha256
 from transfer.convert.evidence import Evidence, samples_difference
 from transfer.convert.formats import open_checkpoint
 from transfer.convert.maps import is_tensor
-from transfer.convert.targets import detectron2_overlay, target_named
+from transfer.convert.targets import Target, detectron2_overlay, target_named
 from transfer.convert.tensors import Malformed
 from transfer.convert.tensors import Tensor as StoredTensor
 
@@ -48,7 +48,7 @@ def verify(folder: Path) -> Conversion:
         raise EvidenceRefused(f"{folder / CONVERSION}: not of {target.name}: {reason}")
     changed = [name for name, digest in evidence.files.items() if not _is(folder / name, digest)]
     if target.weights in changed or not changed:
-        _compare_tensors(folder / target.weights, evidence)
+        _compare_tensors(folder / target.weights, target, evidence)
     if target.has_overlay and OVERLAY not in changed:
         _compare_overlay(folder / OVERLAY, evidence)
     if changed:
@@ -64,7 +64,7 @@ def prove_again(folder: Path) -> tuple[Conversion, Evidence]:
     recorded = verify(folder)
     target = target_named(recorded.target)
     found = Evidence(partial(samples_difference, recorded=recorded.feature_samples))
-    tensors = _floats(_stored(folder / target.weights))
+    tensors = _floats(_stored(folder / target.weights, target))
     try:
         target.prove(folder / target.weights, recorded.source, tensors, found)
     except Exception as error:  # whatever a loader does with what is not what the evidence says
@@ -74,11 +74,11 @@ def prove_again(folder: Path) -> tuple[Conversion, Evidence]:
     return recorded, found
 
 
-def _compare_tensors(weights: Path, evidence: Conversion) -> None:
+def _compare_tensors(weights: Path, target: Target, evidence: Conversion) -> None:
     if not weights.is_file():
         raise EvidenceRefused(f"{weights}: is missing; convert anew")
     try:
-        stored = _stored(weights)
+        stored = _stored(weights, target)
     except UserError as error:
         raise EvidenceRefused(f"{error}; not the file that {CONVERSION} speaks of") from None
     for key, digest in evidence.tensors.items():
@@ -100,15 +100,18 @@ def _digest(key: str, stored: StoredTensor) -> str | None:
 def _compare_overlay(path: Path, evidence: Conversion) -> None:
     try:
         said = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError, RecursionError):
         said = None
     if said != detectron2_overlay(evidence.source):
         raise EvidenceRefused(f"{path}: not the overlay of the encoder that {CONVERSION} speaks of; convert anew")
 
 
-def _stored(weights: Path) -> dict[str, Any]:
-    content = open_checkpoint(weights, strangers=False).content  # the target's own unpickler comes next
-    inner = content.get("model", content) if isinstance(content, dict) else {}
+def _stored(weights: Path, target: Target) -> Mapping[str, StoredTensor]:
+    """Return a file's tensors. Raises UserError if the target's own loader could take it for anything else."""
+    opened = open_checkpoint(weights, strangers=False)  # the target's own unpickler comes next
+    if opened.format != target.format:
+        raise UserError(f"{weights}: a {opened.format} file, where {target.name} has a {target.format} file")
+    inner = opened.content.get("model", opened.content)
     return {key: value for key, value in inner.items() if is_tensor(value)} if isinstance(inner, dict) else {}
 
 

@@ -17,7 +17,7 @@ from transfer.convert.verify import read_evidence, verify
 from transfer.deviations import deviations
 from transfer.overlay import encoder_overlay
 from transfer.recipe import RECIPES, DetectRecipe
-from transfer.who import random_who, who_from
+from transfer.who import inputs_of, random_who, who_from
 
 LOGGERS = ("detectron2", "fvcore", "iopath")
 PICTURES = "pictures.png"
@@ -47,7 +47,7 @@ def who_starts(recipe: DetectRecipe, weights: Path | None, seed: int) -> Who:
 
 def record_path(recipe: DetectRecipe, who: Who, seed: int, runs: Path) -> Path:
     """Return where a run's record lies, or will lie."""
-    run_hash = identity_hash(recipe, [who.tensors_sha256 or "random"])
+    run_hash = identity_hash(recipe, inputs_of(who))
     return runs / run_id(f"{recipe.name}--{who.name}", seed, run_hash) / RECORD
 
 

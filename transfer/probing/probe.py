@@ -27,6 +27,7 @@ from transfer.probing.recipe import (
 )
 from transfer.probing.splits import open_splits, split_title
 from transfer.probing.trial import Outcome, Trial
+from transfer.who import inputs_of
 
 
 def probe(recipe: ProbeRecipe, checkpoint: Path | None, seed: int, runs: Path, device: str = "auto") -> Path:
@@ -54,7 +55,7 @@ def record_path(recipe: ProbeRecipe, who: Who, seed: int, runs: Path) -> Path:
 
 
 def _run_hash(recipe: ProbeRecipe, who: Who) -> str:
-    return identity_hash(recipe, [who.tensors_sha256 or "random"])
+    return identity_hash(recipe, inputs_of(who))
 
 
 def _measure(recipe: ProbeRecipe, subject: Subject, seed: int, path: Path, runs: Path, device: str) -> None:

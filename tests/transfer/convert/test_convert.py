@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -13,13 +14,18 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 
-from superinfo.artifacts import CONVERSION, OVERLAY, WEIGHTS, Conversion, load_checkpoint
-from superinfo.encoders import STAGES
+from superinfo.artifacts import CONVERSION, OVERLAY, WEIGHTS, Conversion, EncoderSpec, load_checkpoint
+from superinfo.encoders import STAGES, build_encoder
 from superinfo.errors import EvidenceRefused, UserError
+from superinfo.files import file_sha256
 from transfer.convert import convert
-from transfer.convert.resnet import to_torchvision
+from transfer.convert.dialects import caffe2
+from transfer.convert.formats import open_checkpoint
+from transfer.convert.resnet import to_detectron2, to_torchvision
 from transfer.convert.targets import TARGETS
+from transfer.convert.verify import verify
 from transfer.overlay import encoder_overlay
+from transfer.who import inputs_of, who_from
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -116,8 +122,8 @@ def test_conversion_refuses_when_the_overlay_feeds_other_pixels(
 ) -> None:
     whole = encoder_overlay
 
-    def mistaken(*arguments: Any) -> dict[str, Any]:
-        overlay = whole(*arguments)
+    def mistaken(*arguments: Any, **more: Any) -> dict[str, Any]:
+        overlay = whole(*arguments, **more)
         if wrong == "mean":
             overlay["MODEL"]["PIXEL_MEAN"] = overlay["MODEL"]["PIXEL_MEAN"][::-1]
         else:
@@ -148,3 +154,84 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"x\.pt: holds no tensors by name"):
         convert(stranger, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_weights_in_another_format_than_their_loaders_are_refused(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    """Detectron2 goes by the file's ending: what is read here as one thing must not be another one there."""
+    out = convert(make_checkpoint(width=0.25), tmp_path / "out")
+    other = convert(make_checkpoint(width=0.25), tmp_path / "other", "safetensors")
+    (out / WEIGHTS).write_bytes((other / "encoder.safetensors").read_bytes())
+    evidence = Conversion.read(out / CONVERSION)
+    files = evidence.files | {WEIGHTS: file_sha256(out / WEIGHTS)}
+    evidence.model_copy(update={"files": files}).write(out / CONVERSION)
+    with pytest.raises(EvidenceRefused, match=r"detectron2\.pkl: a safetensors file, where detectron2 has a pickle"):
+        verify(out)
+
+
+def test_an_array_that_is_named_twice_is_there_twice(tmp_path: Path) -> None:
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    for protocol in range(6):
+        (tmp_path / "x.pkl").write_bytes(pickle.dumps({"a": array, "b": array}, protocol))
+        content = open_checkpoint(tmp_path / "x.pkl").content
+        assert [content[name].read().tolist() for name in "ab"] == [array.tolist()] * 2
+
+
+def test_a_random_state_beside_an_encoder_does_no_harm(tmp_path: Path) -> None:
+    state = np.random.default_rng(0).integers(0, 9, 4).astype(np.uint32)
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"a": np.ones(3, np.float32), "rng": state}))
+    assert open_checkpoint(tmp_path / "x.pkl").content["a"].read().tolist() == [1, 1, 1]
+
+
+def test_the_same_tensors_read_in_another_way_are_another_row(tmp_path: Path) -> None:
+    state = build_encoder(EncoderSpec(arch="resnet50", width=0.125)).state_dict()
+    arrays = {to_detectron2(key): tensor.numpy() for key, tensor in state.items() if "tracked" not in key}
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps({"model": arrays, "__author__": "Somebody"}))
+    rows = []
+    for source in ("detectron2_rgb", "detectron2_msra"):
+        out = convert(tmp_path / "model.pkl", tmp_path / source, source=source)
+        rows.append(inputs_of(who_from(Conversion.read(out / CONVERSION).source)))
+    assert rows[0][0] == rows[1][0]
+    assert rows[0] != rows[1]
+
+
+def test_a_conversion_that_was_damaged_since_is_not_called_done(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path
+) -> None:
+    checkpoint = make_checkpoint(width=0.25)
+    out = convert(checkpoint, tmp_path / "out")
+    (out / WEIGHTS).unlink()
+    with pytest.raises(EvidenceRefused, match=r"detectron2\.pkl: is missing"):
+        convert(checkpoint, out)
+
+
+@pytest.mark.parametrize("lost", ["res2_0_branch2a_bn_rm", "res_conv1_bn_riv"])
+def test_statistics_that_are_lost_are_not_made_up(tmp_path: Path, lost: str) -> None:
+    spelling = {ours: theirs for theirs, ours in caffe2().items()}
+    state = build_encoder(EncoderSpec(arch="resnet50", width=0.125)).state_dict()
+    arrays = {spelling[key]: tensor.numpy() for key, tensor in state.items() if "tracked" not in key}
+    del arrays[lost]
+    (tmp_path / "R-50.pkl").write_bytes(pickle.dumps(arrays))
+    with pytest.raises(EvidenceRefused, match=f"tensor {lost} is missing"):
+        convert(tmp_path / "R-50.pkl", tmp_path / "out", source="caffe2_msra")
+
+
+def test_norms_without_statistics_are_frozen(tmp_path: Path) -> None:
+    spelling = {ours: theirs for theirs, ours in caffe2().items()}
+    state = build_encoder(EncoderSpec(arch="resnet50", width=0.125)).state_dict()
+    arrays = {spelling[key]: tensor.numpy() for key, tensor in state.items() if "tracked" not in key}
+    affine = {name: array for name, array in arrays.items() if not name.endswith(("_rm", "_riv"))}
+    (tmp_path / "R-50.pkl").write_bytes(pickle.dumps(affine))
+    out = convert(tmp_path / "R-50.pkl", tmp_path / "out", source="caffe2_msra")
+    assert yaml.safe_load((out / OVERLAY).read_text())["MODEL"]["RESNETS"]["NORM"] == "FrozenBN"
+
+
+def test_two_names_of_one_tensor_are_refused(tmp_path: Path) -> None:
+    state = build_encoder(EncoderSpec(arch="resnet50", width=0.125)).state_dict()
+    names = {key: f"backbone.{to_detectron2(key)}" for key in state if "tracked" not in key}
+    arrays = {name: state[key].numpy() for key, name in names.items()}
+    arrays["roi_heads.res5.0.conv1.weight"] = arrays["backbone.res5.0.conv1.weight"] + 1
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps({"model": arrays}))
+    with pytest.raises(EvidenceRefused, match=r"res5\.0\.conv1\.weight is there under another name too"):
+        convert(tmp_path / "model.pkl", tmp_path / "out", source="detectron2_rgb")
