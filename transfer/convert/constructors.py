@@ -174,6 +174,8 @@ class _Array:
             raise Malformed("an array without a dtype")
         if isinstance(data, list):  # an array of objects
             return StandIn(Name("numpy", "ndarray"), (), data)
+        if dtype.code.startswith("O"):
+            raise Malformed("an array of objects that are not there")
         if (kind := dtype.resolved()) is None:  # of numbers that no encoder has: a random state, say
             return StandIn(Name("numpy", "ndarray"))
         return StoredTensor.of_array(_buffer(data), kind, shape, fortran=bool(fortran))
