@@ -118,7 +118,7 @@ def detect(
 @app.command()
 def probe(
     recipe: Annotated[str, typer.Argument(help="A recipe's name or YAML file.")],
-    checkpoint: Annotated[str, typer.Option(help="A checkpoint.pt of `superinfo pretrain`, or `random`.")],
+    checkpoint: Annotated[str, typer.Option(help="Anyone's checkpoint, as `convert` takes it, or `random`.")],
     seed: Seed = 0,
     runs: Runs = Path("runs"),
     device: Device = "auto",

@@ -111,6 +111,9 @@ def load_reading(path: Path, reading: Reading) -> ResNet:
     with unfilled():
         encoder = build_encoder(reading.encoder)
     state = {key: _checked(path, reading, key, tensor) for key, tensor in reading.tensors.items()}
+    for name, stored in reading.zeros.items():
+        if bool(_values(path, name, stored).any()):
+            raise EvidenceRefused(f"{path}: tensor {name} is a convolution's bias and not zero; no target has one")
     for key, tensor in encoder.state_dict().items():
         if key in reading.made:  # such that normalising changes nothing
             zero = key.endswith("running_mean")
@@ -123,10 +126,7 @@ def load_reading(path: Path, reading: Reading) -> ResNet:
 
 def _checked(path: Path, reading: Reading, key: str, stored: StoredTensor) -> Tensor:
     name = reading.keys[key]
-    try:
-        tensor = stored.read()
-    except Malformed as error:
-        raise UserError(f"{path}: tensor {name} {error}; was it copied or downloaded to the end?") from None
+    tensor = _values(path, name, stored)
     if key.endswith(COUNTER):
         return tensor.to(torch.int64).reshape(())
     if not tensor.is_floating_point():
@@ -137,6 +137,13 @@ def _checked(path: Path, reading: Reading, key: str, stored: StoredTensor) -> Te
     if key.endswith("running_var") and bool((values < 0).any()):
         raise EvidenceRefused(f"{path}: tensor {name} has negative values; a variance has none")
     return values
+
+
+def _values(path: Path, name: str, stored: StoredTensor) -> Tensor:
+    try:
+        return stored.read()
+    except Malformed as error:
+        raise UserError(f"{path}: tensor {name} {error}; was it copied or downloaded to the end?") from None
 
 
 def _flip(path: Path, encoder: ResNet, origin: Source) -> Source:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -73,6 +73,8 @@ class Reading:
     pixels: Pixels
     refused: str = ""
     info: CheckpointInfo | None = None
+    zeros: Map = field(default_factory=dict)
+    """By the file's key, tensors that are left out as they are zero: that is to be seen when they are read."""
     made: tuple[str, ...] = ()
     """Torchvision keys of statistics that the file leaves out, where batch norms are affine maps."""
 

@@ -95,12 +95,13 @@ def _reading(layout: Layout, path: str, tensors: Map, place: Place, branch: Bran
     made = _left_out_statistics(shapes) if layout.norms_may_be_affine else {}
     found = find_architecture(shapes | made)
     faults = {keys.get(key, prefix + spelling.get(key, key)): problem for key, problem in found.faults.items()}
-    heads = re.compile(layout.heads or r"(?!)")
+    heads, zero = re.compile(layout.heads or r"(?!)"), re.compile(layout.zeros or r"(?!)")
+    zeros = {name: tensors[name] for name, key in inside.items() if zero.match(key)}
     faults |= dict.fromkeys(twice, "is there under another name too")
     faults |= {
         name: "is in no ResNet of this layout"
         for name, key in inside.items()
-        if key not in table and not heads.match(key)
+        if key not in table and not heads.match(key) and name not in zeros
     }
     if given.stem is not None and (given.stem == "imagenet") != (found.kernel == 7):
         raise UserError(
@@ -114,7 +115,9 @@ def _reading(layout: Layout, path: str, tensors: Map, place: Place, branch: Bran
         map=path,
         tensors={key: tensors[name] for key, name in keys.items()},
         keys=keys,
-        left={name: why_left(name, prefix) for name in tensors if name not in used and name not in faults},
+        left=dict.fromkeys(zeros, "a bias of zeros")
+        | {name: why_left(name, prefix) for name in tensors if name not in used | faults.keys() | zeros.keys()},
+        zeros=zeros,
         faults=faults,
         encoder=_spec(found, stem, stride),
         found=f"{found.arch}, width {found.width:g}",

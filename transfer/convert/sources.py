@@ -70,6 +70,8 @@ class Layout:
     """Whether it says little of who wrote a file: it does not count beside one that says more."""
     only_named: bool = False
     """Whether such a file looks like one of another layout, so that only `--source` can tell it."""
+    zeros: str = ""
+    """Tensors that may lie below the prefix if they are zero, as a regular expression: biases of convolutions."""
     norms_may_be_affine: bool = False
     """Whether batch norms may come without statistics, as an affine map."""
     refused: str = ""
@@ -90,7 +92,7 @@ _D2_PLACES = (
 )
 _D2_HEADS = r"(stem\.)?fc\.|fpn_|linear\.|top_block\.|res5\.norm\."
 _C2_HEADS = (
-    r"conv1_b$|lr$|model_iter|weight_order|.*_momentum$|pred_|fc\d|fpn_|retnet_|rpn_|bbox_|cls_|mask_|_\[mask|"
+    r"lr$|model_iter|weight_order|.*_momentum$|pred_|fc\d|fpn_|retnet_|rpn_|bbox_|cls_|mask_|_\[mask|"
     r"head_conv|conv_"
 )
 _D2_RGB_AUTHORS = r"^__author__=(torchvision|MOCO|contrastive_learning|third_party|OpenSelfSup|CONVERTED)$"
@@ -295,6 +297,7 @@ LAYOUTS: tuple[Layout, ...] = (
         "Detectron's first version: MSRA's ResNets (BGR, standard deviation 1, stride in the 1x1 convolution)",
         _under("", maps=("", "blobs")),
         dialect=dialects.caffe2,
+        zeros=r"(conv1|res\d_\d+_branch(1|2[abc]))_b$",
         norms_may_be_affine=True,
         heads=_C2_HEADS,
         pixels=MSRA,
@@ -305,6 +308,7 @@ LAYOUTS: tuple[Layout, ...] = (
         "Detectron's first version: FAIR's ResNeXt-101-32x8d (BGR, stride in the 3x3 convolution)",
         _under("", maps=("", "blobs")),
         dialect=dialects.caffe2,
+        zeros=r"(conv1|res\d_\d+_branch(1|2[abc]))_b$",
         norms_may_be_affine=True,
         heads=_C2_HEADS,
         pixels=FAIR,

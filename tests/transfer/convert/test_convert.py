@@ -235,3 +235,18 @@ def test_two_names_of_one_tensor_are_refused(tmp_path: Path) -> None:
     (tmp_path / "model.pkl").write_bytes(pickle.dumps({"model": arrays}))
     with pytest.raises(EvidenceRefused, match=r"res5\.0\.conv1\.weight is there under another name too"):
         convert(tmp_path / "model.pkl", tmp_path / "out", source="detectron2_rgb")
+
+
+def test_a_convolutions_bias_is_left_out_only_if_it_is_zero(tmp_path: Path) -> None:
+    spelling = {ours: theirs for theirs, ours in caffe2().items()}
+    state = build_encoder(EncoderSpec(arch="resnet50", width=0.125)).state_dict()
+    arrays = {spelling[key]: tensor.numpy() for key, tensor in state.items() if "tracked" not in key}
+    for value, name in ((0, "conv1_b"), (0, "res2_0_branch2a_b"), (1, "res3_1_branch2b_b")):
+        arrays[name] = np.full(8, value, np.float32)
+    (tmp_path / "R-50.pkl").write_bytes(pickle.dumps(arrays))
+    with pytest.raises(EvidenceRefused, match="tensor res3_1_branch2b_b is a convolution's bias and not zero"):
+        convert(tmp_path / "R-50.pkl", tmp_path / "out", source="caffe2_msra")
+    del arrays["res3_1_branch2b_b"]
+    (tmp_path / "R-50.pkl").write_bytes(pickle.dumps(arrays))
+    out = convert(tmp_path / "R-50.pkl", tmp_path / "out", source="caffe2_msra")
+    assert Conversion.read(out / CONVERSION).keys_left["conv1_b"] == "a bias of zeros"

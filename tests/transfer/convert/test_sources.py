@@ -173,6 +173,18 @@ def test_every_source_converts_with_proof_and_comes_back(example: Example, tmp_p
     assert all(same_bits(back[key], tensor) for key, tensor in state.items())
 
 
+@one_of_each_source
+def test_every_source_converts_a_resnet_18_with_proof(example: Example, tmp_path: Path) -> None:
+    states = encoders(example, "resnet18")
+    example.write(tmp_path / "file", *states)
+    state = layouts.without_counters(states[example.default == "target"])
+    out = convert(tmp_path / "file", tmp_path / "out", source=example.source if example.named else None)
+    (proof,) = Conversion.read(out / CONVERSION).loaded.values()
+    assert proof.tensors == proof.matched == len(state) == 100
+    back = safetensors.torch.load_file(convert(out / WEIGHTS, tmp_path / "back", "safetensors") / "encoder.safetensors")
+    assert all(same_bits(back[key], tensor) for key, tensor in state.items())
+
+
 def test_a_resnet_18_converts_with_a_pyramid_alone(tmp_path: Path) -> None:
     """Detectron2's C4 heads are of bottlenecks."""
     out = convert(saved(tmp_path / "file", weights("resnet18")), tmp_path / "out")
