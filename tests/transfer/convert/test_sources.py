@@ -173,6 +173,7 @@ def test_every_source_converts_with_proof_and_comes_back(example: Example, tmp_p
     assert all(same_bits(back[key], tensor) for key, tensor in state.items())
 
 
+@pytest.mark.slow
 @one_of_each_source
 def test_every_source_converts_a_resnet_18_with_proof(example: Example, tmp_path: Path) -> None:
     states = encoders(example, "resnet18")
