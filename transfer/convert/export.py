@@ -53,6 +53,7 @@ def convert(
         assert reading.encoder is not None
         if reason := target.refuse(reading.encoder):
             raise UserError(f"{checkpoint}: not for {target.name}: {reason}")
+        file_hash = beside.submit(file_sha256, checkpoint)  # of gigabytes, where optimiser and queue are in the file
         expected = source_features(encoder, reading.pixels)
         origin = source_of(checkpoint, reading, tensors_sha256(encoder.state_dict()))
         if flip_stem:
@@ -63,7 +64,6 @@ def convert(
             return out
         keys = {key: name for key in encoder.state_dict() if (name := target.rename(key)) is not None}
         converted = {keys[key]: tensor for key, tensor in encoder.state_dict().items() if key in keys}
-        file_hash = beside.submit(file_sha256, checkpoint)  # of gigabytes, where optimiser and queue are in the file
         evidence = Evidence(partial(features_difference, source=expected))
         with new_folder(out) as folder:
             target.write(folder, converted, origin)
