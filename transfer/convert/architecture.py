@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from superinfo.architectures import ARCHITECTURES, Architecture, encoder_shapes
 from superinfo.artifacts import Arch, EncoderSpec
@@ -23,10 +22,6 @@ class Found:
     """Side of the stem's convolution, in pixels."""
     faults: dict[str, str]
     """By torchvision key: what is wrong with it. Empty if the tensors are that ResNet's, each once."""
-
-    def spec(self, stem: Literal["imagenet", "small", "stl"], *, stride_in_1x1: bool = False) -> EncoderSpec:
-        """Return the encoder, with what tensors do not show."""
-        return EncoderSpec(arch=self.arch, stem=stem, width=self.width, stride_in_1x1=stride_in_1x1)
 
 
 def find_architecture(shapes: Shapes) -> Found:

@@ -15,12 +15,11 @@ from superinfo.progress import say
 from superinfo.runs import provenance
 from transfer.convert.dialects import COUNTER
 from transfer.convert.evidence import TOLERANCE, Evidence, features_difference, samples, source_features
-from transfer.convert.reading import NOTHING_GIVEN, Given, Reading, source_of
+from transfer.convert.reading import NOTHING_GIVEN, Ambiguous, Given, Reading, source_of
 from transfer.convert.recognition import read_encoder
 from transfer.convert.sources import Branch
 from transfer.convert.targets import Target, target_named
-from transfer.convert.tensors import Malformed
-from transfer.convert.tensors import Tensor as StoredTensor
+from transfer.convert.tensors import FileTensor, Malformed
 from transfer.convert.unfilled import unfilled
 from transfer.convert.verify import tensor_hashes, verify
 
@@ -94,7 +93,7 @@ def load_reading(path: Path, reading: Reading) -> ResNet:
     """Return the encoder of a reading, its tensors views of the file, in evaluation mode.
 
     Raises EvidenceRefused, with the tensor's name, for one that is missing, left over, of wrong shape or not finite,
-    and UserError where the stem does not follow from the file or no detector computes what the encoder does.
+    Ambiguous where the stem does not follow from the file, and UserError where no detector computes the same.
     """
     if reading.refused:
         raise UserError(f"{path}: {reading.refused}")
@@ -104,7 +103,7 @@ def load_reading(path: Path, reading: Reading) -> ResNet:
         layout = " or ".join(reading.names)
         raise EvidenceRefused(f"{path}: tensor {name} {problem}{more} (read as {layout}, {reading.found})")
     if reading.encoder is None:
-        raise UserError(
+        raise Ambiguous(
             f"{path}: its 3x3 stem does not show its stride: say --set stem=small (stride 1) or --set stem=stl "
             "(stride 2), or --source NAME if that is its layout"
         )
@@ -124,7 +123,7 @@ def load_reading(path: Path, reading: Reading) -> ResNet:
     return encoder.eval()
 
 
-def _checked(path: Path, reading: Reading, key: str, stored: StoredTensor) -> Tensor:
+def _checked(path: Path, reading: Reading, key: str, stored: FileTensor) -> Tensor:
     name = reading.keys[key]
     tensor = _values(path, name, stored)
     if key.endswith(COUNTER):
@@ -139,7 +138,7 @@ def _checked(path: Path, reading: Reading, key: str, stored: StoredTensor) -> Te
     return values
 
 
-def _values(path: Path, name: str, stored: StoredTensor) -> Tensor:
+def _values(path: Path, name: str, stored: FileTensor) -> Tensor:
     try:
         return stored.read()
     except Malformed as error:

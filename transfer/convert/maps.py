@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from transfer.convert.formats import Opened
-from transfer.convert.tensors import Tensor
+from transfer.convert.tensors import FileTensor
 
 MOST_DEPTH = 6
 MOST_NODES = 1_000_000
 LONGEST_KEY = 100
 """Of a dictionary within."""
 
-Map = dict[str, Tensor]
+Map = dict[str, FileTensor]
 """Tensors by name."""
 
 

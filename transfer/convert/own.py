@@ -26,17 +26,17 @@ S = TypeVar("S", CheckpointInfo, Source)
 def read_own(path: Path, opened: Opened, maps: dict[str, Map], branch: Branch | None, given: Given) -> Reading | None:
     """Return the reading of a file of this project; None for any other. Raises UserError if what it says is broken."""
     said = opened.content.get(OWN) if isinstance(opened.content, dict) else None
-    info, layout = None, OWN_CHECKPOINT
+    info, source, layout = None, None, OWN_CHECKPOINT
     if isinstance(said, dict) and "encoder" in said and "state_dict" in maps:
         info = _parse(CheckpointInfo, said, path)
         where, encoder = "state_dict", info.encoder
         pixels = Pixels(mean=info.mean, std=info.std, channel_order=info.channel_order)
     elif isinstance(said, dict) and "pixels" in said and "model" in maps:
         source = _parse(Source, said, path)
-        where, layout, encoder, pixels, info = "model", OWN_WEIGHTS, source.encoder, source.pixels, source.checkpoint
+        where, layout, encoder, pixels = "model", OWN_WEIGHTS, source.encoder, source.pixels
     elif OWN in opened.metadata and "" in maps:
         source = _parse(Source, opened.metadata[OWN], path)
-        where, encoder, pixels, info = "", source.encoder, source.pixels, source.checkpoint
+        where, encoder, pixels = "", source.encoder, source.pixels
     else:
         return None
     if branch == "target":
@@ -50,7 +50,7 @@ def read_own(path: Path, opened: Opened, maps: dict[str, Map], branch: Branch | 
     faults = compare_shapes(shapes, encoder_shapes(encoder))
     return Reading(
         layouts=(layout,),
-        branch="online",
+        branch=source.branch if source else "online",
         map=where,
         tensors={key: maps[where][name] for key, name in keys.items()},
         keys=keys,
@@ -59,7 +59,8 @@ def read_own(path: Path, opened: Opened, maps: dict[str, Map], branch: Branch | 
         encoder=encoder,
         found=f"{encoder.arch}, width {encoder.width:g}",
         pixels=given.pixels(pixels),
-        info=info,
+        info=source.checkpoint if source else info,
+        said=source,
     )
 
 

@@ -39,6 +39,10 @@ class Given(Spec):
 NOTHING_GIVEN = Given()
 
 
+class Ambiguous(UserError):
+    """A file that can be read in two ways, between which the user is to choose."""
+
+
 def parse_facts(overrides: Sequence[str]) -> Given:
     """Read `stem=small` and the like. Raises UserError for an unknown field or a wrong value."""
     return Given.parse(parse_overrides(overrides), "--set")
@@ -73,6 +77,8 @@ class Reading:
     pixels: Pixels
     refused: str = ""
     info: CheckpointInfo | None = None
+    said: Source | None = None
+    """What a file converted here says of where its encoder is from."""
     zeros: Map = field(default_factory=dict)
     """By the file's key, tensors that are left out as they are zero: that is to be seen when they are read."""
     made: tuple[str, ...] = ()
@@ -96,6 +102,8 @@ class Reading:
 def source_of(path: Path, reading: Reading, tensors_sha256: str) -> Source:
     """Describe a reading that has no faults."""
     assert reading.encoder is not None
+    if reading.said is not None:
+        return reading.said.model_copy(update={"pixels": reading.pixels, "tensors_sha256": tensors_sha256})
     dtypes = {str(t.dtype).removeprefix("torch.") for t in reading.tensors.values() if t.dtype.is_floating_point}
     return Source(
         name=reading.info.name if reading.info else _row_name(path),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from superinfo.architectures import ARCHITECTURES
 from superinfo.artifacts import EncoderSpec
 from superinfo.errors import UserError
 from superinfo.recipes import suggest
@@ -14,7 +15,7 @@ from transfer.convert.formats import Opened, open_checkpoint
 from transfer.convert.leftovers import why_left
 from transfer.convert.maps import Map, all_maps, facts_of
 from transfer.convert.own import OWN, read_own
-from transfer.convert.reading import NOTHING_GIVEN, Given, Reading
+from transfer.convert.reading import NOTHING_GIVEN, Ambiguous, Given, Reading
 from transfer.convert.sources import LAYOUTS, WRAPPERS, Branch, Layout, Place
 
 
@@ -23,8 +24,8 @@ def read_encoder(
 ) -> Reading:
     """Open a checkpoint and find the encoder in it, faults and all.
 
-    Raises UserError for a file that cannot be read, one in which no known layout is found, and one that can be read in
-    two ways; the message says which, and how to choose.
+    Raises UserError for a file that cannot be read and one in which no known layout is found, and Ambiguous for one
+    that can be read in two ways; the message says which, and how to choose.
     """
     return choose(path, open_checkpoint(path), source, branch, given)
 
@@ -52,13 +53,15 @@ def choose(path: Path, opened: Opened, source: str | None, branch: Branch | None
         for reading in _readings(layout, maps, branch or layout.default, given)
     ]
     if not readings:
-        raise UserError(f"{path}: {_unknown(maps, source, branch, layouts)}")
+        raise UserError(f"{path}: {_unknown(maps, source, branch)}")
     fewest = min(len(reading.faults) for reading in readings)
     readings = [reading for reading in readings if len(reading.faults) == fewest]
     groups = _grouped([reading for reading in readings if not reading.layouts[0].generic] or readings)
     if len(groups) > 1:
         ways = "; ".join(f"{' or '.join(reading.names)} ({reading.describe()})" for reading in groups)
-        raise UserError(f"{path}: can be read in {len(groups)} ways: {ways}; choose by --source NAME")
+        sources = {reading.layouts for reading in groups}
+        remedy = "choose by --source NAME" if len(sources) == len(groups) else "save the one that you mean by itself"
+        raise Ambiguous(f"{path}: can be read in {len(groups)} ways: {ways}; {remedy}")
     return groups[0]
 
 
@@ -107,6 +110,8 @@ def _reading(layout: Layout, path: str, tensors: Map, place: Place, branch: Bran
         raise UserError(
             f"--set stem={given.stem}: the stem's convolution is {found.kernel}x{found.kernel}; leave it out"
         )
+    if given.stride_in_1x1 and not ARCHITECTURES[found.arch].bottleneck:
+        raise UserError(f"--set stride_in_1x1=true: {found.arch} has no 1x1 convolution to stride in; leave it out")
     stem = given.stem or ("imagenet" if found.kernel == 7 else layout.small_stem)
     stride = layout.stride_in_1x1 if given.stride_in_1x1 is None else given.stride_in_1x1
     return Reading(
@@ -139,8 +144,8 @@ def _inside(tensors: Map, prefix: str, place: Place, wrapper: str) -> dict[str, 
 def _spec(found: Found, stem: Literal["imagenet", "small", "stl"] | None, stride_in_1x1: bool) -> EncoderSpec | None:
     if stem is None:
         return None
-    bottleneck = not found.arch.endswith(("18", "34"))
-    return EncoderSpec(arch=found.arch, stem=stem, width=found.width, stride_in_1x1=stride_in_1x1 and bottleneck)
+    strides = stride_in_1x1 and ARCHITECTURES[found.arch].bottleneck
+    return EncoderSpec(arch=found.arch, stem=stem, width=found.width, stride_in_1x1=strides)
 
 
 def _left_out_statistics(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
@@ -160,7 +165,7 @@ def _grouped(readings: list[Reading]) -> list[Reading]:
     return [replace(group[0], layouts=tuple(one.layouts[0] for one in group)) for group in groups.values()]
 
 
-def _unknown(maps: dict[str, Map], source: str | None, branch: Branch | None, layouts: list[Layout]) -> str:
+def _unknown(maps: dict[str, Map], source: str | None, branch: Branch | None) -> str:
     names = [name for tensors in maps.values() for name in tensors]
     shown = ", ".join(name[:50] for name in names[:3])
     if source is not None:

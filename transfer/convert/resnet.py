@@ -1,4 +1,4 @@
-"""The key map between torchvision's ResNet and Detectron2's: one bijection."""
+"""The key map between torchvision's ResNet and Detectron2's: one bijection, whose inverse is a table of dialects.py."""
 
 import re
 
@@ -6,9 +6,6 @@ from superinfo.errors import EvidenceRefused
 
 _TORCHVISION = re.compile(
     r"^(?:layer(?P<layer>[1-4])\.(?P<block>\d+)\.)?(?P<module>conv\d|bn\d|downsample\.[01])\.(?P<leaf>\w+)$"
-)
-_DETECTRON2 = re.compile(
-    r"^(?:stem|res(?P<stage>[2-5])\.(?P<block>\d+))\.(?P<module>conv\d|shortcut)(?P<norm>\.norm)?\.(?P<leaf>\w+)$"
 )
 
 
@@ -26,15 +23,3 @@ def to_detectron2(key: str) -> str:
     else:
         unit = module if module.startswith("conv") else f"conv{module[2:]}.norm"
     return f"{place}.{unit}.{found['leaf']}"
-
-
-def to_torchvision(key: str) -> str:
-    """Map a Detectron2 backbone key back: the inverse of `to_detectron2`. Raises EvidenceRefused likewise."""
-    if not (found := _DETECTRON2.match(key)):
-        raise EvidenceRefused(f"tensor {key}: not in Detectron2's ResNet layout")
-    place = f"layer{int(found['stage']) - 1}.{found['block']}." if found["stage"] else ""
-    if found["module"] == "shortcut":
-        unit = "downsample.1" if found["norm"] else "downsample.0"
-    else:
-        unit = f"bn{found['module'][4:]}" if found["norm"] else found["module"]
-    return f"{place}{unit}.{found['leaf']}"

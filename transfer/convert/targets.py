@@ -16,6 +16,7 @@ from superinfo.errors import UserError
 from superinfo.files import write_atomically, write_text
 from transfer.convert.dialects import COUNTER
 from transfer.convert.evidence import Evidence, fixed_images, normalised
+from transfer.convert.own import OWN
 from transfer.convert.resnet import to_detectron2
 from transfer.convert.unfilled import unfilled
 from transfer.overlay import encoder_overlay
@@ -77,7 +78,7 @@ def _without_counters(key: str) -> str | None:
 def _payload(tensors: Mapping[str, Any], source: Source) -> dict[str, Any]:
     # Detectron2 finds unprefixed names below `backbone.` (C4) or `backbone.bottom_up.` (FPN) by its heuristics.
     said = source.model_dump(mode="json")
-    return {"model": dict(tensors), "__author__": "superinfo convert", "matching_heuristics": True, "superinfo": said}
+    return {"model": dict(tensors), "__author__": "superinfo convert", "matching_heuristics": True, OWN: said}
 
 
 def _write_pkl(folder: Path, tensors: dict[str, Tensor], source: Source) -> None:
@@ -137,7 +138,7 @@ def _prove_timm(path: Path, source: Source, tensors: Mapping[str, Tensor], evide
 def _write_safetensors(folder: Path, tensors: dict[str, Tensor], source: Source) -> None:
     from safetensors.torch import save
 
-    metadata = {"format": "pt", "superinfo": json.dumps(source.model_dump(mode="json"))}
+    metadata = {"format": "pt", OWN: json.dumps(source.model_dump(mode="json"))}
     write_atomically(folder / "encoder.safetensors", lambda file: file.write(save(_own(tensors), metadata)))
 
 

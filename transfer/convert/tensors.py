@@ -43,7 +43,7 @@ class Malformed(ValueError):
     """A file that is not what it says it is; the message says where."""
 
 
-class Tensor(Protocol):
+class FileTensor(Protocol):
     """A tensor in a file."""
 
     @property

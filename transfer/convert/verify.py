@@ -16,8 +16,7 @@ from transfer.convert.evidence import Evidence, samples_difference
 from transfer.convert.formats import open_checkpoint
 from transfer.convert.maps import is_tensor
 from transfer.convert.targets import Target, detectron2_overlay, target_named
-from transfer.convert.tensors import Malformed
-from transfer.convert.tensors import Tensor as StoredTensor
+from transfer.convert.tensors import FileTensor, Malformed
 
 
 def tensor_hashes(tensors: Mapping[str, Tensor]) -> dict[str, str]:
@@ -90,7 +89,7 @@ def _compare_tensors(weights: Path, target: Target, evidence: Conversion) -> Non
         raise EvidenceRefused(f"{weights}: tensor {min(extra)} is one too many; convert anew")
 
 
-def _digest(key: str, stored: StoredTensor) -> str | None:
+def _digest(key: str, stored: FileTensor) -> str | None:
     try:
         return tensors_sha256({key: stored.read()})
     except Malformed:
@@ -106,7 +105,7 @@ def _compare_overlay(path: Path, evidence: Conversion) -> None:
         raise EvidenceRefused(f"{path}: not the overlay of the encoder that {CONVERSION} speaks of; convert anew")
 
 
-def _stored(weights: Path, target: Target) -> Mapping[str, StoredTensor]:
+def _stored(weights: Path, target: Target) -> Mapping[str, FileTensor]:
     """Return a file's tensors. Raises UserError if the target's own loader could take it for anything else."""
     opened = open_checkpoint(weights, strangers=False)  # the target's own unpickler comes next
     if opened.format != target.format:

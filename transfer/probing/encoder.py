@@ -9,7 +9,7 @@ from superinfo.artifacts import EncoderSpec, Who, tensors_sha256
 from superinfo.encoders import ResNet, build_encoder
 from superinfo.errors import UserError
 from transfer.convert.export import load_reading
-from transfer.convert.reading import source_of
+from transfer.convert.reading import Ambiguous, source_of
 from transfer.convert.recognition import read_encoder
 from transfer.who import random_who, who_from
 
@@ -37,8 +37,11 @@ def open_encoder(checkpoint: Path | None, spec: EncoderSpec, seed: int) -> Subje
         encoder = build_encoder(spec).eval()
         who = random_who(spec, seed)
         return Subject(encoder, who, tensors_sha256(encoder.state_dict()), None)
-    reading = read_encoder(checkpoint)
-    encoder = load_reading(checkpoint, reading)
+    try:
+        reading = read_encoder(checkpoint)
+        encoder = load_reading(checkpoint, reading)
+    except Ambiguous as error:
+        raise UserError(f"{error}, by `superinfo convert --to safetensors`; then probe what it writes") from None
     if reading.pixels.channel_order != "RGB":
         raise UserError(f"{checkpoint}: an encoder for BGR; convert it by --to safetensors --flip-stem, and probe that")
     found = tensors_sha256(encoder.state_dict())

@@ -19,9 +19,9 @@ from superinfo.encoders import STAGES, build_encoder
 from superinfo.errors import EvidenceRefused, UserError
 from superinfo.files import file_sha256
 from transfer.convert import convert
-from transfer.convert.dialects import caffe2
+from transfer.convert.dialects import caffe2, detectron2
 from transfer.convert.formats import open_checkpoint
-from transfer.convert.resnet import to_detectron2, to_torchvision
+from transfer.convert.resnet import to_detectron2
 from transfer.convert.targets import TARGETS
 from transfer.convert.verify import verify
 from transfer.overlay import encoder_overlay
@@ -56,7 +56,7 @@ def test_every_encoder_converts_with_proof(
     assert not evidence.keys_used.keys() & evidence.keys_left.keys()
     weights = pickle.loads((out / WEIGHTS).read_bytes())["model"]
     for key, array in weights.items():
-        assert array.tobytes() == state[to_torchvision(key)].numpy().tobytes()
+        assert array.tobytes() == state[detectron2()[key]].numpy().tobytes()
 
 
 def test_the_overlay_and_weights_serve_a_detector_of_the_users_own(
@@ -224,7 +224,10 @@ def test_norms_without_statistics_are_frozen(tmp_path: Path) -> None:
     affine = {name: array for name, array in arrays.items() if not name.endswith(("_rm", "_riv"))}
     (tmp_path / "R-50.pkl").write_bytes(pickle.dumps(affine))
     out = convert(tmp_path / "R-50.pkl", tmp_path / "out", source="caffe2_msra")
-    assert yaml.safe_load((out / OVERLAY).read_text())["MODEL"]["RESNETS"]["NORM"] == "FrozenBN"
+    again = convert(out / WEIGHTS, tmp_path / "again")
+    for folder in (out, again):
+        assert yaml.safe_load((folder / OVERLAY).read_text())["MODEL"]["RESNETS"]["NORM"] == "FrozenBN"
+    assert Conversion.read(again / CONVERSION).source == Conversion.read(out / CONVERSION).source
 
 
 def test_two_names_of_one_tensor_are_refused(tmp_path: Path) -> None:
