@@ -15,7 +15,8 @@ from superinfo.errors import Interrupted, SuperInfoError
 from superinfo.files import write_bytes, write_text
 from superinfo.progress import say
 from superinfo.spec import Spec, load_recipe
-from transfer.detection.detect import PICTURES, detect, record_path, who_starts
+from transfer.detection.detect import PICTURES, detect, record_path
+from transfer.detection.weights import who_starts
 from transfer.recipe import RECIPES as TRANSFER_RECIPES
 from transfer.recipe import DetectRecipe
 

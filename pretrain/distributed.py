@@ -1,61 +1,10 @@
-"""What the processes of one run do together; in a single process each function is the identity."""
-
-import ctypes
-import os
-import signal
-import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+"""Tensors of all processes that train together; in a single process each function is the identity."""
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from superinfo.errors import UserError
-
-K = TypeVar("K")
-V = TypeVar("V")
-T = TypeVar("T")
-
-
-def world_size() -> int:
-    """Return the number of processes that train together."""
-    return dist.get_world_size() if dist.is_initialized() else 1
-
-
-def rank() -> int:
-    """Return the number of this process among them."""
-    return dist.get_rank() if dist.is_initialized() else 0
-
-
-def is_main_process() -> bool:
-    """Whether this process is the first of its run, also before they have met."""
-    number = "RANK" if "TORCHELASTIC_RUN_ID" in os.environ else "SLURM_PROCID" if started_by_srun() else "LOCAL_RANK"
-    return int(os.environ.get(number, "0")) == 0
-
-
-def started_by_a_launcher() -> tuple[int, int] | None:
-    """Return the processes per machine and the machines that torchrun or srun has started; None without them.
-
-    A Slurm job whose script starts this program without srun has one process here, or as many as it is told to start.
-    Raises UserError if they are not as many on every machine.
-    """
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        every, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
-        machines = every // here
-    elif started_by_srun():
-        every, machines = int(os.environ["SLURM_STEP_NUM_TASKS"]), int(os.environ.get("SLURM_STEP_NUM_NODES", "1"))
-        here = every // machines
-    else:
-        return None
-    if here * machines != every:
-        raise UserError(f"{every} processes on {machines} machines: start as many on every one")
-    return here, machines
-
-
-def started_by_srun() -> bool:
-    """Whether srun started this process as one of several; SLURM_NTASKS alone says what a job may start."""
-    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 and "SLURM_PROCID" in os.environ
+from superinfo.processes import rank, world_size
 
 
 def gather(mine: Tensor) -> Tensor:
@@ -79,58 +28,3 @@ def mean(values: dict[str, Tensor]) -> dict[str, float]:
         dist.all_reduce(stacked)
         return dict(zip(values, (stacked / world_size()).tolist(), strict=True))
     return {name: float(value) for name, value in values.items()}
-
-
-class Agreement:
-    """What the processes agree upon, by way of the CPU."""
-
-    def __init__(self) -> None:
-        self._group: dist.ProcessGroup | None = None
-        if world_size() > 1:
-            group = dist.new_group(backend="gloo")
-            assert isinstance(group, dist.ProcessGroup)
-            self._group = group
-
-    def any(self, *mine: bool) -> list[bool]:
-        """Return, for each question, whether any process answers yes."""
-        if self._group is None:
-            return list(mine)
-        votes = torch.tensor(mine, dtype=torch.int32)
-        dist.all_reduce(votes, dist.ReduceOp.MAX, self._group)
-        return [bool(vote) for vote in votes]
-
-    def first(self, work: Callable[[], T]) -> T:
-        """Have the first process do something alone, and return its result in all.
-
-        If it raises, it alone does; the others exit, successfully, as a launcher would kill the first one if they
-        failed.
-        """
-        if self._group is None:
-            return work()
-        answer: list[Any] = [False, None]
-        try:
-            if rank() == 0:
-                answer = [True, work()]
-        finally:
-            dist.broadcast_object_list(answer, src=0, group=self._group)
-        if not answer[0]:
-            raise SystemExit(0)
-        result: T = answer[1]
-        return result
-
-    def merged(self, mine: dict[K, V]) -> dict[K, V]:
-        """Return what all processes have."""
-        if self._group is None:
-            return mine
-        every: list[Any] = [None] * world_size()
-        dist.all_gather_object(every, mine, self._group)
-        return {key: value for theirs in every for key, value in theirs.items()}
-
-
-def die_with_parent() -> None:
-    """Have the kernel end this process when the one that started it dies, where it can (Linux)."""
-    if sys.platform == "linux":
-        parent, set_parent_death_signal = os.getppid(), 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the kernel knew
-            os.kill(os.getpid(), signal.SIGKILL)

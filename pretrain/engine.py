@@ -8,7 +8,7 @@ from lightning_fabric import Fabric
 
 from pretrain.batches import Batches, TwoViewImages, load_batches
 from pretrain.clock import Clock
-from pretrain.distributed import Agreement, mean, started_by_a_launcher
+from pretrain.distributed import mean
 from pretrain.launch import build_fabric
 from pretrain.learner import Learner
 from pretrain.methods import Embedded
@@ -23,6 +23,7 @@ from superinfo.artifacts import load_checkpoint
 from superinfo.datasets.images import open_images
 from superinfo.errors import Diverged, Interrupted, SuperInfoError, UserError
 from superinfo.files import write_text
+from superinfo.processes import Agreement, started_by_a_launcher
 from superinfo.progress import Advance, progress, say
 from superinfo.runs import StopSignal, interruptible, locked, reset_peak_memory
 from superinfo.spec import identity_hash

@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 from torch import Tensor, nn
 
-from pretrain.distributed import gather, rank, world_size
+from pretrain.distributed import gather
 from pretrain.methods import Embedded
 from pretrain.model import WATCHED, Losses, Pretraining
 from pretrain.noise import Noise
 from pretrain.schedule import Moment
+from superinfo.processes import rank, world_size
 
 Views = Callable[[slice], tuple[Tensor, Tensor]]
 """Both views `(b, 3, S, S)` of some of this process's images."""

@@ -1,17 +1,14 @@
 """The processes that train together, with Lightning Fabric."""
 
 import os
-from inspect import signature
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
-from torch.nn.parallel import DistributedDataParallel
 
-from pretrain import distributed
 from pretrain.recipe import PretrainRecipe
+from superinfo import processes
 from superinfo.device import pick_device
 from superinfo.errors import UserError
 
@@ -22,7 +19,7 @@ def build_fabric(recipe: PretrainRecipe, device: str, devices: int) -> Fabric:
     Raises UserError if the batch cannot be shared out among them and cut into chunks.
     """
     kind = pick_device(device).type
-    launched = distributed.started_by_a_launcher()
+    launched = processes.started_by_a_launcher()
     here, machines = launched or (devices, 1)
     world = here * machines
     if kind == "cuda" and here > torch.cuda.device_count():
@@ -37,11 +34,11 @@ def build_fabric(recipe: PretrainRecipe, device: str, devices: int) -> Fabric:
         raise UserError(f"batch_size {recipe.batch_size} leaves {world} processes one image each; batch norm needs two")
     if share % min(recipe.chunk_size or share, share):
         raise UserError(f"chunk_size {recipe.chunk_size} does not divide the {share} images of a process; change it")
-    if launched is None and not distributed.is_main_process():
-        distributed.die_with_parent()
+    if launched is None and not processes.is_main_process():
+        processes.die_with_parent()
     if kind == "cpu" and recipe.precision == "16-mixed":
         raise UserError("precision 16-mixed needs a GPU; use bf16-mixed or 32-true")
-    if distributed.started_by_srun():
+    if processes.started_by_srun():
         os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(here))  # which Lightning asks for, and srun need not set
     return Fabric(
         accelerator=kind,
@@ -55,8 +52,5 @@ def build_fabric(recipe: PretrainRecipe, device: str, devices: int) -> Fabric:
 
 
 def _data_parallel() -> DDPStrategy:
-    # No buffer is sent: a queue is the same in every process, and of the statistics the first process's are exported.
-    options: dict[str, Any] = {"gradient_as_bucket_view": True}
-    newer = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
-    options["forward_sync_buffers" if newer else "broadcast_buffers"] = False
-    return DDPStrategy(**options)
+    # A queue is the same in every process, and of the statistics the first process's are exported.
+    return DDPStrategy(gradient_as_bucket_view=True, **processes.buffers_left_alone())

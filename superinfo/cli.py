@@ -40,8 +40,8 @@ def pretrain(
     overrides: Overrides = None,
 ) -> None:
     """Train an encoder; prints the path of its checkpoint.pt."""
-    from pretrain.distributed import is_main_process
     from pretrain.recipe import RECIPES, PretrainRecipe
+    from superinfo.processes import is_main_process
     from superinfo.spec import load_recipe
 
     resolved = load_recipe(PretrainRecipe, recipe, RECIPES, overrides or ())
@@ -104,15 +104,24 @@ def detect(
     seed: Seed = 0,
     runs: Runs = Path("runs"),
     device: Device = "auto",
+    devices: Devices = 1,
+    evaluate_only: Annotated[
+        bool, typer.Option("--evaluate-only", help="Train nothing: score the detector of a finished run.")
+    ] = False,
     overrides: Overrides = None,
 ) -> None:
     """Fine-tune and evaluate a detector; prints the path of its record.json."""
     from superinfo.spec import load_recipe
-    from transfer.detection.detect import detect as run
     from transfer.recipe import RECIPES, DetectRecipe
 
     resolved = load_recipe(DetectRecipe, recipe, RECIPES, overrides or ())
-    print(run(resolved, None if weights == "random" else Path(weights), seed, runs, device))
+    from superinfo.processes import is_main_process
+    from transfer.detection.detect import detect as run
+
+    start = None if weights == "random" else Path(weights)
+    record = run(resolved, start, seed, runs, device, devices, evaluate_only=evaluate_only)
+    if is_main_process():
+        print(record)
 
 
 @app.command()

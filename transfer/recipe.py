@@ -1,13 +1,13 @@
 """The typed recipes of the transfer stage."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, field_validator
 
 from superinfo.artifacts import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
 from superinfo.datasets.scenes import SHAPES, VERSION
-from superinfo.spec import NotIdentity, Spec
+from superinfo.spec import Later, NotIdentity, Spec
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -60,6 +60,13 @@ class CocoSet(Spec):
         return self.name
 
 
+class WeightsSpec(Spec):
+    """Which weights a run may start from."""
+
+    unverified: bool = False
+    """Whether also from ones that no evidence vouches for, as the record then says: an edited folder, or a file."""
+
+
 class DetectRecipe(Spec):
     """Fine-tuning a Detectron2 detector, but for its weights and seed."""
 
@@ -71,6 +78,7 @@ class DetectRecipe(Spec):
     """A Detectron2 config in `transfer/detection/configs`, without `.yaml`."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
     """Changes to that config, by dotted name: `SOLVER.MAX_ITER: 300`."""
+    weights: Annotated[WeightsSpec, Later] = WeightsSpec()
     encoder: EncoderSpec
     """Of the row that starts from random weights; a converted folder brings its own."""
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -80,3 +88,21 @@ class DetectRecipe(Spec):
     """Minutes between two saves of the training state that a killed run resumes from."""
     pictures: Annotated[int, NotIdentity] = Field(default=6, ge=0)
     """Test images drawn with ground truth and predictions."""
+    evaluate_every: Annotated[int, NotIdentity] = Field(default=0, ge=0)
+    """Iterations between evaluations while it trains, for the curves; 0 for none. Only the last one is reported."""
+    images_per_device: Annotated[int | None, NotIdentity] = Field(default=None, ge=1)
+    """Most images of an iteration in one process, where the protocol's are too many for its memory: batch, learning
+    rate and schedule are scaled together, and the record says so. None leaves it to an estimate."""
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _flatten(cls, options: Any) -> Any:
+        """Take `{SOLVER: {MAX_ITER: 1}}`, which `--set options.SOLVER.MAX_ITER=1` makes, for the dotted name."""
+        return _dotted(options, "") if isinstance(options, dict) else options
+
+
+def _dotted(options: dict[str, Any], prefix: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        flat |= _dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat

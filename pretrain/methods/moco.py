@@ -6,12 +6,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from pretrain.distributed import gather, rank, world_size
+from pretrain.distributed import gather
 from pretrain.methods.method import Embedded, Method
 from pretrain.methods.momentum import Target
 from pretrain.noise import RowsOfNoise
 from pretrain.schedule import Moment
 from superinfo.encoders import ResNet
+from superinfo.processes import rank, world_size
 
 BLOCK = 256
 """Queries whose similarities to the queue are in memory at once."""

@@ -20,6 +20,7 @@ from pretrain.methods import MoCo
 from pretrain.model import Pretraining
 from pretrain.noise import Noise
 from pretrain.schedule import Moment
+from superinfo import processes
 from tests.pretrain.tiny import IMAGES, METHODS, build, settle, two_views
 
 WORLD = 2
@@ -56,10 +57,10 @@ class Report(TypedDict):
 def learn(bare: Pretraining, chunk_size: int) -> Outcome:
     """Do a step as the engine does, in evaluation mode: batch norm mixes no images."""
     bare.eval()
-    model = DistributedDataParallel(bare, broadcast_buffers=False) if distributed.world_size() > 1 else None
+    model = DistributedDataParallel(bare, broadcast_buffers=False) if processes.world_size() > 1 else None
     gradients = Gradients(model or bare, bare, chunk_size, without_sync=model.no_sync if model else None)
-    share = IMAGES // distributed.world_size()
-    first = distributed.rank() * share
+    share = IMAGES // processes.world_size()
+    first = processes.rank() * share
     v1, v2 = (view[first : first + share] for view in two_views(IMAGES))
     noise = Noise(0, 3, IMAGES)
     losses, embedded = gradients(lambda chunk: (v1[chunk], v2[chunk]), share, noise, MOMENT)
@@ -72,7 +73,7 @@ def learn(bare: Pretraining, chunk_size: int) -> Outcome:
 def shuffled_keys(model: Pretraining) -> tuple[Tensor, Tensor]:
     """Return this process's keys in training mode, and the order in which the target saw the images."""
     share = IMAGES // WORLD
-    first = distributed.rank() * share
+    first = processes.rank() * share
     v1, v2 = (view[first : first + share] for view in two_views(IMAGES))
     rows = Noise(0, 3, IMAGES).rows(first, first + share)
     embedded = model(v1, v2, rows)
@@ -89,7 +90,7 @@ def work(rank: int, folder: Path) -> None:
     mine = torch.full((3, 2), float(rank), requires_grad=True)
     gathered = distributed.gather(mine)
     (gradient,) = torch.autograd.grad((gathered * torch.arange(6.0)[:, None]).sum(), mine)
-    agreement = distributed.Agreement()
+    agreement = processes.Agreement()
     report = Report(
         steps=steps,
         keys=keys,
@@ -100,13 +101,13 @@ def work(rank: int, folder: Path) -> None:
         first=agreement.first(lambda: f"process {rank}"),
         left=left_by(agreement),
         merged=agreement.merged({rank: f"process {rank}"}),
-        who=(distributed.rank(), distributed.world_size()),
+        who=(processes.rank(), processes.world_size()),
     )
     torch.save(report, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
-def left_by(agreement: distributed.Agreement) -> str:
+def left_by(agreement: processes.Agreement) -> str:
     """How a process leaves when the first one fails."""
 
     def fail() -> None:
@@ -209,11 +210,11 @@ def test_what_the_first_process_finds_all_have_and_all_end_where_it_fails(report
 def test_a_single_process_is_alone_and_gathers_and_agrees_with_itself() -> None:
     rows = torch.randn(3, 2, requires_grad=True)
     assert distributed.gather(rows) is rows
-    assert (distributed.rank(), distributed.world_size()) == (0, 1)
+    assert (processes.rank(), processes.world_size()) == (0, 1)
     assert distributed.mean({"loss": torch.tensor(2.5)}) == {"loss": 2.5}
-    assert distributed.Agreement().any(True, False) == [True, False]
-    assert distributed.Agreement().first(lambda: 3) == 3
-    assert distributed.Agreement().merged({1: "a"}) == {1: "a"}
+    assert processes.Agreement().any(True, False) == [True, False]
+    assert processes.Agreement().first(lambda: 3) == 3
+    assert processes.Agreement().merged({1: "a"}) == {1: "a"}
 
 
 if __name__ == "__main__":

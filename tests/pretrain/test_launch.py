@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pretrain.distributed import is_main_process, started_by_a_launcher
 from pretrain.engine import INTERRUPTED, pretrain
 from superinfo.artifacts import MANIFEST, Manifest
 from superinfo.errors import UserError
+from superinfo.processes import is_main_process, started_by_a_launcher
 from tests.pretrain import tiny
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}

@@ -82,14 +82,18 @@ def load_backbone(model: nn.Module, weights: Path) -> tuple[int, int]:
 
     Every tensor of the backbone, and of a C4 head's last stage, is NaN before: one left alone cannot look loaded.
     """
-    parts = [part for part in (bottom_up(model), _last_stage(model)) if part is not None]
     with torch.no_grad():
-        for part in parts:
-            for tensor in _values(part).values():
-                tensor.fill_(torch.nan)
+        for tensor in encoder_tensors(model).values():
+            tensor.fill_(torch.nan)
     DetectionCheckpointer(model).load(str(weights))
-    loaded = [bool(tensor.isfinite().all()) for part in parts for tensor in _values(part).values()]
+    loaded = [bool(tensor.isfinite().all()) for tensor in encoder_tensors(model).values()]
     return len(loaded), sum(loaded)
+
+
+def encoder_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return the floating-point tensors of an encoder in a detector: of its ResNet, and of a C4 head's stage."""
+    last = _last_stage(model)
+    return backbone_tensors(model) | ({} if last is None else {f"res5.{k}": v for k, v in _values(last).items()})
 
 
 def bottom_up(model: nn.Module) -> nn.Module:
@@ -105,9 +109,9 @@ def backbone_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _last_stage(model: nn.Module) -> nn.Module | None:
-    """Return the fifth stage where it is a part of the heads, as in C4."""
+    """Return the fifth stage where it is a part of the heads, as in C4, without the norm that a head may add."""
     found = getattr(getattr(model, "roi_heads", None), "res5", None)
-    return found if isinstance(found, nn.Module) else None
+    return found[:-1] if isinstance(found, nn.Sequential) and hasattr(found, "norm") else found
 
 
 def _values(module: nn.Module) -> dict[str, Tensor]:

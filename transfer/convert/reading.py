@@ -106,7 +106,7 @@ def source_of(path: Path, reading: Reading, tensors_sha256: str) -> Source:
         return reading.said.model_copy(update={"pixels": reading.pixels, "tensors_sha256": tensors_sha256})
     dtypes = {str(t.dtype).removeprefix("torch.") for t in reading.tensors.values() if t.dtype.is_floating_point}
     return Source(
-        name=reading.info.name if reading.info else _row_name(path),
+        name=reading.info.name if reading.info else row_name(path),
         layouts=reading.names,
         branch=reading.branch,
         encoder=reading.encoder,
@@ -118,5 +118,6 @@ def source_of(path: Path, reading: Reading, tensors_sha256: str) -> Source:
     )
 
 
-def _row_name(path: Path) -> str:
+def row_name(path: Path) -> str:
+    """Return what a file from elsewhere is called in tables."""
     return re.sub(r"[^A-Za-z0-9+._-]", "_", path.stem).lstrip(".")[:150] or "checkpoint"

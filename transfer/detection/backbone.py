@@ -49,38 +49,43 @@ STEMS = {"imagenet": BasicStem, "small": partial(SmallStem, stride=1), "stl": pa
 
 
 def build_bottom_up(stem_name: str, cfg: CfgNode, input_shape: ShapeSpec) -> ResNet:
-    """Build a Detectron2 ResNet with the named stem, of the widths that the config gives."""
-    resnets, norm = cfg.MODEL.RESNETS, cfg.MODEL.RESNETS.NORM
-    stem = STEMS[stem_name](input_shape.channels, resnets.STEM_OUT_CHANNELS, norm=norm)
-    inputs, outputs = resnets.STEM_OUT_CHANNELS, resnets.RES2_OUT_CHANNELS
-    bottleneck = resnets.NUM_GROUPS * resnets.WIDTH_PER_GROUP
-    stages = []
-    for stage, depth in enumerate(DEPTHS[resnets.DEPTH]):
-        strides = [1 if stage == 0 else 2] + [1] * (depth - 1)
-        if resnets.DEPTH < 50:
-            blocks = ResNet.make_stage(
-                BasicBlock,
-                depth,
-                stride_per_block=strides,
-                in_channels=inputs,
-                out_channels=outputs,
-                norm=norm,
-            )
-        else:
-            blocks = ResNet.make_stage(
-                BottleneckBlock,
-                depth,
-                stride_per_block=strides,
-                in_channels=inputs,
-                out_channels=outputs,
-                bottleneck_channels=bottleneck,
-                num_groups=resnets.NUM_GROUPS,
-                stride_in_1x1=resnets.STRIDE_IN_1X1,
-                norm=norm,
-            )
-        stages.append(blocks)
-        inputs, outputs, bottleneck = outputs, outputs * 2, bottleneck * 2
+    """Build a Detectron2 ResNet with the named stem, as wide as the config says, up to the last stage needed."""
+    resnets = cfg.MODEL.RESNETS
+    stem = STEMS[stem_name](input_shape.channels, resnets.STEM_OUT_CHANNELS, norm=resnets.NORM)
+    needed = max(int(name.removeprefix("res")) for name in resnets.OUT_FEATURES) - 1
+    stages = [make_stage(resnets, stage) for stage in range(needed)]
     return ResNet(stem, stages, out_features=resnets.OUT_FEATURES, freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT)
+
+
+def make_stage(resnets: CfgNode, stage: int) -> list[CNNBlockBase]:
+    """Return the blocks of one stage (0 is res2) of the ResNet that `MODEL.RESNETS` describes."""
+    depth = DEPTHS[resnets.DEPTH][stage]
+    outputs = resnets.RES2_OUT_CHANNELS * 2**stage
+    inputs = resnets.STEM_OUT_CHANNELS if stage == 0 else outputs // 2
+    strides = [1 if stage == 0 else 2] + [1] * (depth - 1)
+    blocks: list[CNNBlockBase]
+    if resnets.DEPTH < 50:
+        blocks = ResNet.make_stage(
+            BasicBlock,
+            depth,
+            stride_per_block=strides,
+            in_channels=inputs,
+            out_channels=outputs,
+            norm=resnets.NORM,
+        )
+    else:
+        blocks = ResNet.make_stage(
+            BottleneckBlock,
+            depth,
+            stride_per_block=strides,
+            in_channels=inputs,
+            out_channels=outputs,
+            bottleneck_channels=resnets.NUM_GROUPS * resnets.WIDTH_PER_GROUP * 2**stage,
+            num_groups=resnets.NUM_GROUPS,
+            stride_in_1x1=resnets.STRIDE_IN_1X1,
+            norm=resnets.NORM,
+        )
+    return blocks
 
 
 def build_pyramid(stem_name: str, cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:

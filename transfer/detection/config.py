@@ -1,5 +1,6 @@
 """From a recipe, an encoder's overlay and a data set to a Detectron2 config."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from detectron2.config import CfgNode, get_cfg
 from pydantic import JsonValue
 
-import transfer.detection.backbone  # noqa: F401  # registers the backbones that overlays name
+import transfer.detection.heads  # noqa: F401  # registers heads, and with them the backbones that overlays name
 from superinfo.errors import UserError
 from transfer.detection.data import RegisteredSplit
 from transfer.recipe import DetectRecipe
@@ -31,17 +32,14 @@ def build_config(
     """
     train, test = splits
     cfg = read_config(recipe.config)
-    cfg.merge_from_other_cfg(CfgNode(overlay))
-    for name, value in recipe.options.items():
-        _set_option(cfg, name, value)
+    lay_over(cfg, overlay)
+    apply_options(cfg, recipe.options)
     if cfg.SOLVER.OPTIMIZER not in OPTIMIZERS:
         raise UserError(f"SOLVER.OPTIMIZER {cfg.SOLVER.OPTIMIZER}: choose {' or '.join(OPTIMIZERS)}")
     cfg.MODEL.WEIGHTS = str(weights) if weights else ""
     cfg.MODEL.DEVICE = device.type
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(train.classes)
     cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (train.name,), (test.name,)
-    # Grouping keeps images back in buckets that a resumed run would not have.
-    cfg.DATALOADER.ASPECT_RATIO_GROUPING = False
     cfg.SEED = seed
     cfg.OUTPUT_DIR = str(folder)
     cfg.freeze()
@@ -62,10 +60,23 @@ def read_config(name: str) -> CfgNode:
     return cfg
 
 
-def _set_option(cfg: CfgNode, name: str, value: JsonValue) -> None:
-    try:
-        cfg.merge_from_list([name, tuple(value) if isinstance(value, list) else value])
-    except (AssertionError, KeyError):
-        raise UserError(f"options: {name} is no option of Detectron2; see its config reference") from None
-    except ValueError as error:
-        raise UserError(f"options: {name}: {' '.join(str(error).split())}") from None
+def lay_over(cfg: CfgNode, overlay: dict[str, Any]) -> None:
+    """Merge an encoder's overlay, and keep what the detector decides: one scale or a pyramid, synchronised norms."""
+    norm, levels = cfg.MODEL.RESNETS.NORM, cfg.MODEL.RPN.IN_FEATURES
+    cfg.merge_from_other_cfg(CfgNode(overlay))
+    if not cfg.MODEL.FPN.IN_FEATURES:
+        cfg.MODEL.BACKBONE.NAME = cfg.MODEL.BACKBONE.NAME.replace("_fpn_", "_")
+        cfg.MODEL.RPN.IN_FEATURES = cfg.MODEL.ROI_HEADS.IN_FEATURES = levels
+    if norm == "SyncBN" and cfg.MODEL.RESNETS.NORM == "BN":
+        cfg.MODEL.RESNETS.NORM = norm
+
+
+def apply_options(cfg: CfgNode, options: Mapping[str, JsonValue]) -> None:
+    """Change a config by dotted names. Raises UserError for an unknown option or one of the wrong type."""
+    for name, value in options.items():
+        try:
+            cfg.merge_from_list([name, tuple(value) if isinstance(value, list) else value])
+        except (AssertionError, KeyError):
+            raise UserError(f"options: {name} is no option of Detectron2; see its config reference") from None
+        except ValueError as error:
+            raise UserError(f"options: {name}: {' '.join(str(error).split())}") from None

@@ -2,87 +2,116 @@
 
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import yaml
-
-from superinfo.artifacts import OVERLAY, RECORD, WEIGHTS, Cost, Pixels, Record, What, Who
-from superinfo.errors import UserError
+from superinfo.artifacts import RECORD, Cost, Record, What, Who
 from superinfo.runs import locked, peak_memory_mib, provenance, reset_peak_memory, run_id
 from superinfo.spec import identity_hash
-from transfer.convert.verify import read_evidence, verify
+from transfer.detection.weights import open_weights, who_starts
 from transfer.deviations import deviations
-from transfer.overlay import encoder_overlay
 from transfer.recipe import RECIPES, DetectRecipe
-from transfer.who import inputs_of, random_who, who_from
+from transfer.who import inputs_of
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
 
 LOGGERS = ("detectron2", "fvcore", "iopath")
 PICTURES = "pictures.png"
 
 
-def detect(recipe: DetectRecipe, weights: Path | None, seed: int, runs: Path, device: str = "auto") -> Path:
+def detect(
+    recipe: DetectRecipe,
+    weights: Path | None,
+    seed: int,
+    runs: Path,
+    device: str = "auto",
+    devices: int = 1,
+    *,
+    evaluate_only: bool = False,
+) -> Path:
     """Fine-tune and evaluate a detector from a converted folder, or from random weights if None; return record.json.
 
     Resumes an unfinished run, leaves a finished one alone. Beside the record: the detector (`model_final.pth`),
-    curves (`metrics.json`, TensorBoard), predictions and `pictures.png`. Raises UserError on bad input, Diverged,
-    EvidenceRefused and Interrupted as `train` does.
+    curves (`metrics.json`, TensorBoard), predictions and `pictures.png`. With `evaluate_only` nothing is trained: see
+    `transfer.detection.again`. Raises UserError on bad input, and Diverged, EvidenceRefused and Interrupted as `train`.
     """
+    from superinfo.device import pick_device
+    from superinfo.processes import is_main_process, started_by_a_launcher
+    from transfer.detection.launch import launch
+
     who = who_starts(recipe, weights, seed)
     path = record_path(recipe, who, seed, runs)
     if path.exists():
         return path
-    with locked(path.parent):
+    kind = pick_device(device).type
+    with contextlib.ExitStack() as stack:
+        if is_main_process() or not started_by_a_launcher():
+            stack.enter_context(locked(path.parent))
         if not path.exists():
-            _measure(recipe, who, weights, seed, path, runs, device)
+            launch(_measure, (recipe, who, weights, seed, path, runs, kind), kind, devices)
     return path
-
-
-def who_starts(recipe: DetectRecipe, weights: Path | None, seed: int) -> Who:
-    """Say whose features a converted folder holds; None is random weights. Raises UserError if it is no such folder."""
-    return random_who(recipe.encoder, seed) if weights is None else who_from(read_evidence(weights).source)
 
 
 def record_path(recipe: DetectRecipe, who: Who, seed: int, runs: Path) -> Path:
     """Return where a run's record lies, or will lie."""
-    run_hash = identity_hash(recipe, inputs_of(who))
-    return runs / run_id(f"{recipe.name}--{who.name}", seed, run_hash) / RECORD
+    return runs / run_id(f"{recipe.name}--{who.name}", seed, _run_hash(recipe, who)) / RECORD
+
+
+def _run_hash(recipe: DetectRecipe, who: Who) -> str:
+    return identity_hash(recipe, inputs_of(who))
 
 
 def _measure(
-    recipe: DetectRecipe, who: Who, weights: Path | None, seed: int, path: Path, runs: Path, device: str
+    recipe: DetectRecipe, who: Who, weights: Path | None, seed: int, path: Path, runs: Path, kind: str
 ) -> None:
-    """Register the data, train, evaluate, draw, and write the record last."""
-    from superinfo.device import pick_device
+    """Register the data, train, evaluate, draw, and write the record last; in every process of the run."""
+    import torch
+
+    from superinfo.processes import is_main_process, world_size
     from transfer.detection.config import build_config
     from transfer.detection.data import register
     from transfer.detection.evaluate import count_detector_flops, evaluate
+    from transfer.detection.machine import fit_to_machine
     from transfer.detection.pictures import draw_predictions
     from transfer.detection.train import train
 
     folder = path.parent
-    chosen = pick_device(device)
-    random_pixels = Pixels(mean=recipe.mean, std=recipe.std)
-    overlay = _read_overlay(weights) if weights else encoder_overlay(recipe.encoder, random_pixels)
+    chosen = torch.device(kind)
+    start = open_weights(recipe, weights)
     splits = register(recipe.data, runs)
-    cfg = build_config(recipe, overlay, weights / WEIGHTS if weights else None, splits, seed, chosen, folder)
+    protocol = build_config(recipe, start.overlay, start.file, splits, seed, chosen, folder)
+    cfg, changes = fit_to_machine(protocol, chosen, world_size(), recipe.images_per_device)
     reset_peak_memory()
-    with _logged_to(folder / "log.txt"):
-        model, seconds = train(cfg, folder.name, recipe.save_minutes)
-        start = time.monotonic()
-        metrics = evaluate(cfg, model)
+    with _logged_to(folder / "log.txt", alone=is_main_process()):
+        trained = train(
+            cfg,
+            folder.name,
+            _run_hash(recipe, who),
+            start,
+            save_minutes=recipe.save_minutes,
+            evaluation=lambda model: {
+                name: metric.value for name, metric in evaluate(cfg, model).items() if metric.value is not None
+            },
+            evaluate_every=recipe.evaluate_every,
+        )
+        began = time.monotonic()
+        metrics = evaluate(cfg, trained.model)
+        if not is_main_process():
+            return
         draw_predictions(cfg, folder / PICTURES, recipe.pictures)
-        seconds += time.monotonic() - start
-        flops, flops_input = count_detector_flops(cfg, model)
+        flops, flops_input = count_detector_flops(cfg, trained.model)
+        seconds = trained.seconds + time.monotonic() - began
     test = splits[1]
     Record(
         run=folder.name,
         seed=seed,
         who=who,
         what=What(
-            task="instance_segmentation",
+            task=_task(cfg),
             dataset=recipe.data.title,
             split=test.json_file.stem.removeprefix("instances_"),
             samples=test.images,
@@ -90,13 +119,13 @@ def _measure(
             protocol_version=recipe.protocol_version,
         ),
         metrics=metrics,
-        deviations=deviations(recipe, recipe.name, RECIPES),
+        deviations=[*deviations(recipe, recipe.name, RECIPES), *changes, *start.notes, *trained.notes],
         recipe=recipe.model_dump(mode="json"),
         recipe_hash=identity_hash(recipe),
         cost=Cost(
             wall_seconds=seconds,
             peak_memory_mib=peak_memory_mib(),
-            parameters=sum(p.numel() for p in model.parameters()),
+            parameters=sum(p.numel() for p in trained.model.parameters()),
             flops=flops,
             flops_input=flops_input,
         ),
@@ -104,19 +133,16 @@ def _measure(
     ).write(path)
 
 
-def _read_overlay(weights: Path) -> dict[str, Any]:
-    """Read the overlay of a converted folder whose files are those that its evidence speaks of."""
-    evidence = verify(weights)
-    if WEIGHTS not in evidence.files:
-        raise UserError(f"{weights}: converted to {evidence.target}, not to Detectron2's {WEIGHTS}; convert it anew")
-    overlay: dict[str, Any] = yaml.safe_load((weights / OVERLAY).read_text())
-    return overlay
+def _task(cfg: "CfgNode") -> str:
+    if cfg.MODEL.KEYPOINT_ON:
+        return "keypoint_detection"
+    return "instance_segmentation" if cfg.MODEL.MASK_ON else "object_detection"
 
 
 @contextlib.contextmanager
-def _logged_to(path: Path) -> Iterator[None]:
+def _logged_to(path: Path, *, alone: bool) -> Iterator[None]:
     """Send Detectron2's log, and what pycocotools prints, to a file: stdout is for the artifact's path."""
-    handler = logging.FileHandler(path)
+    handler = logging.FileHandler(path if alone else os.devnull)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in LOGGERS]
     for logger in loggers:
@@ -124,7 +150,7 @@ def _logged_to(path: Path) -> Iterator[None]:
         logger.propagate = False
         logger.addHandler(handler)
     try:
-        with path.open("a") as file, contextlib.redirect_stdout(file):
+        with open(path if alone else os.devnull, "a") as file, contextlib.redirect_stdout(file):
             yield
     finally:
         for logger in loggers:

@@ -1,113 +1,217 @@
 """Fine-tuning by Detectron2's own trainer, resumable, with progress on stderr."""
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_train_loader, get_detection_dataset_dicts
-from detectron2.engine import DefaultTrainer, HookBase, hooks
+from detectron2.engine import AMPTrainer, DefaultTrainer, HookBase, SimpleTrainer, TrainerBase, hooks
 from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 from detectron2.utils.env import seed_all_rng
-from detectron2.utils.events import JSONWriter, TensorboardXWriter
-from torch.utils.data import Sampler
+from detectron2.utils.events import EventStorage, EventWriter, JSONWriter, TensorboardXWriter
+from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from superinfo.errors import Diverged, EvidenceRefused, Interrupted, UserError
 from superinfo.files import keep_lines, write_atomically
+from superinfo.processes import Agreement, buffers_left_alone, is_main_process, rank, world_size
 from superinfo.progress import progress, say
 from superinfo.runs import StopSignal
-from transfer.convert.proof import load_backbone
-from transfer.detection.mapper import Mapper
+from superinfo.state import newest_state, read_state, remove_states, save_state
+from transfer.convert.proof import encoder_tensors, load_backbone
+from transfer.detection.loader import build_train_loader
+from transfer.detection.machine import schedule
+from transfer.detection.weights import Start
 
 FINAL = "model_final.pth"
-STATE = "training.pt"
 LOG_EVERY = 20
 
+Evaluation = Callable[[nn.Module], dict[str, float]]
+"""Figures of a model, by name, in every process."""
 
-def train(cfg: CfgNode, title: str, save_minutes: float) -> tuple[torch.nn.Module, float]:
-    """Fine-tune to the end of the schedule, from where a killed run stopped; return the model and the seconds it took.
 
-    Leaves `model_final.pth`, which Detectron2 loads, and `metrics.json` in the config's output folder.
-    Raises Diverged on a loss that is not finite, EvidenceRefused if a backbone tensor was not loaded, and
-    Interrupted, with the state saved, on SIGTERM.
+@dataclass(frozen=True)
+class Trained:
+    """A detector at the end of its schedule."""
+
+    model: nn.Module
+    seconds: float
+    notes: list[str]
+    """What its record has to say of how it got there."""
+
+
+def train(
+    cfg: CfgNode,
+    title: str,
+    run_hash: str,
+    start: Start,
+    *,
+    save_minutes: float,
+    evaluation: Evaluation,
+    evaluate_every: int,
+) -> Trained:
+    """Fine-tune to the end of the schedule, from where a killed run stopped.
+
+    Leaves `model_final.pth`, which Detectron2 loads, `metrics.json` and TensorBoard's events in the config's output
+    folder. Raises Diverged on a loss that is not finite, EvidenceRefused if a backbone tensor was not loaded, UserError
+    if memory does not suffice, and Interrupted, with the state saved, on SIGTERM and SIGUSR1.
     """
-    folder = Path(cfg.OUTPUT_DIR)
-    trainer = Trainer(cfg, title, save_minutes)
-    if (folder / FINAL).exists():
-        final = torch.load(folder / FINAL, map_location="cpu", weights_only=True)
-        trainer.model.load_state_dict(final["model"])
-        return trainer.model, final["seconds"]
-    trainer.resume_or_load(resume=True)
-    remedy = f"lower SOLVER.BASE_LR (now {cfg.SOLVER.BASE_LR:g}) or set a norm in FPN and heads"
-    try:
+    final = Path(cfg.OUTPUT_DIR) / FINAL
+    if final.exists():
+        done = torch.load(final, map_location=cfg.MODEL.DEVICE, weights_only=True)
+        model = DefaultTrainer.build_model(cfg)
+        model.load_state_dict(done["model"])
+        return Trained(model, done["seconds"], done["notes"])
+    trainer = Trainer(cfg, title, run_hash, save_minutes)
+    notes = trainer.begin(start)
+    trainer.evaluate_with(evaluation, evaluate_every)
+    with _explained(trainer):
         trainer.train()
+    trained = Trained(trainer.bare, trainer.seconds(), notes)
+    trainer.agreement.first(lambda: _finish(trainer, trained, final))
+    return trained
+
+
+def _finish(trainer: "Trainer", trained: Trained, final: Path) -> None:
+    state = trained.model.state_dict()
+    if not all(tensor.isfinite().all() for tensor in state.values()):
+        raise Diverged(f"{trainer.title}: weights are not finite after the last iteration; {trainer.remedy()}")
+    payload = {"model": state, "seconds": trained.seconds, "notes": trained.notes}
+    write_atomically(final, lambda file: torch.save(payload, file))
+    remove_states(trainer.folder)
+
+
+@contextmanager
+def _explained(trainer: "Trainer") -> Iterator[None]:
+    """Turn what stops a training into an error that says what to do."""
+    try:
+        yield
     except FloatingPointError:
-        raise Diverged(f"{title}: the loss is not finite at iteration {trainer.iter}; {remedy}") from None
-    weights = {"model": trainer.model.state_dict(), "seconds": trainer.seconds()}
-    if not all(tensor.isfinite().all() for tensor in weights["model"].values()):
-        raise Diverged(f"{title}: weights are not finite after the last iteration; {remedy}")
-    write_atomically(folder / FINAL, lambda file: torch.save(weights, file))
-    (folder / STATE).unlink(missing_ok=True)
-    return trainer.model, weights["seconds"]
+        what = f"{trainer.title}: the loss is not finite at iteration {trainer.iter}"
+        raise Diverged(f"{what}; {trainer.remedy()}") from None
+    except torch.OutOfMemoryError:
+        images = trainer.cfg.SOLVER.IMS_PER_BATCH // world_size()
+        fewer = f"--set images_per_device={images // 2}" if images > 1 else "smaller INPUT.MAX_SIZE_TRAIN"
+        raise UserError(
+            f"{trainer.title}: out of GPU memory at iteration {trainer.iter} with {images} images per device; {fewer}, "
+            "or --set options.SOLVER.AMP.ENABLED=true, or a GPU with more; finished iterations up to the last save stay"
+        ) from None
 
 
 class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
     """Detectron2's DefaultTrainer whose images and random numbers depend on (seed, iteration) alone.
 
-    A run that was killed and resumed thus ends where an undisturbed one does, data loader workers apart: they draw
-    their flips and scales from streams of their own.
+    A run that was killed and resumed thus ends where an undisturbed one does. What Detectron2's own class builds in one
+    piece is built here of the same parts: its data parallelism knows no CPU, and its checkpoints neither the optimizer
+    nor how far the data were read.
     """
 
-    def __init__(self, cfg: CfgNode, title: str, save_minutes: float) -> None:
-        self.title, self.save_minutes = title, save_minutes
-        self.state_file = Path(cfg.OUTPUT_DIR) / STATE
-        self._saved = _load_state(self.state_file)
-        self.first = self._saved["trainer"]["iteration"] + 1 if self._saved else 0
-        self._start = time.monotonic() - (self._saved["seconds"] if self._saved else 0)
+    def __init__(self, cfg: CfgNode, title: str, run_hash: str, save_minutes: float) -> None:
+        TrainerBase.__init__(self)
+        self.cfg, self.title, self.run_hash, self.save_minutes = cfg, title, run_hash, save_minutes
+        self.folder, self.agreement = Path(cfg.OUTPUT_DIR), Agreement()
+        found = self.agreement.first(lambda: newest_state(self.folder, run_hash))
+        self.saved = read_state(found) if found else None
+        self.start_iter, self.max_iter = self.saved["step"] if self.saved else 0, cfg.SOLVER.MAX_ITER
+        self._start = time.monotonic() - (self.saved["seconds"] if self.saved else 0)
+        self.notes: list[str] = []
         seed_all_rng(cfg.SEED)
-        super().__init__(cfg)
+        self.bare: nn.Module = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, self.bare)
+        loader = build_train_loader(cfg, self.start_iter, rank(), world_size())
+        stepper = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
+        self._trainer = stepper(_in_parallel(self.bare), loader, optimizer)
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.register_hooks([SeedEachIteration(cfg.SEED), hooks.IterationTimer(), hooks.LRScheduler()])
 
-    def resume_or_load(self, resume: bool = True) -> None:
-        """Take up the saved state, else load the converted weights and see that all of the backbone is theirs."""
-        if resume and self._saved:
-            self.model.load_state_dict(self._saved["model"])
-            self.load_state_dict(self._saved["trainer"])
-            self._trainer.optimizer.load_state_dict(self._saved["optimizer"])
-            self.start_iter = self.first
-            say(f"{self.title}: resumed at iteration {self.start_iter:,}")
-        elif self.cfg.MODEL.WEIGHTS:
-            tensors, matched = load_backbone(self.model, Path(self.cfg.MODEL.WEIGHTS))
-            line = f"{self.title}: {matched} of {tensors} backbone tensors matched ({100 * matched / tensors:.4g} %)"
-            if matched < tensors:
-                raise EvidenceRefused(f"{line}; convert the checkpoint anew")
-            say(line)
+    def begin(self, start: Start) -> list[str]:
+        """Load the weights to start from, unless a saved state holds later ones; return notes for the record.
+
+        Raises EvidenceRefused if they do not fill the whole backbone and are to be verified ones; unverified ones leave
+        the rest as it was initialised.
+        """
+        if self.saved is not None:
+            self._restore(self.saved)
+            if is_main_process():
+                say(f"{self.title}: resumed at iteration {self.start_iter:,}")
+            notes: list[str] = self.saved["notes"]
+            self.saved = None
+        else:
+            notes = [] if start.file is None else self._load(start.file, verified=start.verified)
+        self.notes = notes
+        return notes
+
+    def _load(self, file: Path, *, verified: bool) -> list[str]:
+        initial = {key: tensor.clone() for key, tensor in encoder_tensors(self.bare).items()}
+        tensors, matched = load_backbone(self.bare, file)
+        line = f"{matched} of {tensors} backbone tensors matched ({100 * matched / tensors:.4g} %)"
+        if matched < tensors and verified:
+            raise EvidenceRefused(f"{self.title}: {line}; convert the checkpoint anew")
+        if is_main_process():
+            say(f"{self.title}: {line}")
+        if verified:
+            return []
+        with torch.no_grad():
+            for key, tensor in encoder_tensors(self.bare).items():
+                if not tensor.isfinite().all():
+                    tensor.copy_(initial[key])
+        return [f"weights are not verified: {line}"]
+
+    def evaluate_with(self, evaluation: Evaluation, every: int) -> None:
+        """Add what happens late in an iteration: precise statistics, evaluation, curves, progress, saving."""
+        late: list[HookBase] = []
+        precise = self.cfg.TEST.PRECISE_BN
+        if precise.ENABLED and get_bn_modules(self.bare):
+            late.append(MakeStatisticsPrecise(precise.NUM_ITER, every))
+        if every:
+            late.append(EvaluateEvery(every, evaluation))
+        if is_main_process():
+            late += [hooks.PeriodicWriter(self.build_writers(), period=LOG_EVERY), ShowProgress(self.title)]
+        self.register_hooks([*late, SaveState(60 * self.save_minutes)])
+
+    def remedy(self) -> str:
+        """Return what helps against a loss that is not finite."""
+        return f"lower SOLVER.BASE_LR (now {self.cfg.SOLVER.BASE_LR:g}) or set a norm in FPN and heads"
 
     def seconds(self) -> float:
         """Return the time spent so far, over all resumes."""
         return time.monotonic() - self._start
 
     def save(self) -> None:
-        """Write all that resuming needs, atomically."""
-        payload = {
-            "model": self.model.state_dict(),
-            "trainer": self.state_dict(),
-            "optimizer": self._trainer.optimizer.state_dict(),  # Detectron2 0.6 leaves it out of the trainer's state
-            "seconds": self.seconds(),
-        }
-        write_atomically(self.state_file, lambda file: torch.save(payload, file))
+        """Write all that resuming needs, atomically, from the first process; the others wait."""
 
-    def build_train_loader(self, cfg: CfgNode) -> Any:
-        """Return the loader of training batches, from the first iteration that is still to do."""
-        dataset = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
-        sampler = Shuffled(len(dataset), cfg.SEED, self.first * cfg.SOLVER.IMS_PER_BATCH)
-        return build_detection_train_loader(cfg, dataset=dataset, sampler=sampler, mapper=Mapper(cfg, is_train=True))
+        def write() -> None:
+            state = {
+                "model": self.bare.state_dict(),
+                "hooks": self.state_dict(),
+                "stepper": self._trainer.state_dict(),
+                "schedule": schedule(self.cfg, world_size()),
+                "seconds": self.seconds(),
+                "notes": self.notes,
+            }
+            save_state(self.folder, self.iter + 1, state, self.run_hash)
+
+        self.agreement.first(write)
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        now = schedule(self.cfg, world_size())
+        if changed := [name for name in now if now[name] != saved["schedule"][name]]:
+            told = ", ".join(f"{name} {saved['schedule'][name]}, now {now[name]}" for name in changed)
+            remedy = "resume it as it was begun, or move its folder away"
+            raise UserError(f"{self.folder}: begun with {told}: {remedy}")
+        self.bare.load_state_dict(saved["model"])
+        self.load_state_dict(saved["hooks"])
+        self._trainer.load_state_dict(saved["stepper"])
 
     @classmethod
-    def build_optimizer(cls, cfg: CfgNode, model: torch.nn.Module) -> torch.optim.Optimizer:
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         """Return Detectron2's SGD, or AdamW with the same parameter groups and clipping."""
         if cfg.SOLVER.OPTIMIZER == "SGD":
             return super().build_optimizer(cfg, model)  # type: ignore[no-any-return]
@@ -115,45 +219,77 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
         adamw = maybe_add_gradient_clipping(cfg, torch.optim.AdamW)
         return adamw(groups, cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY, fused=True)  # type: ignore[no-any-return]
 
-    def build_hooks(self) -> list[HookBase]:
-        """Return Detectron2's timer, scheduler and writers, and our seeds, progress and saving."""
-        curves = self.state_file.with_name("metrics.json")
-        keep_lines(curves, lambda metrics: metrics["iteration"] < self.first)
-        writers = [JSONWriter(str(curves)), TensorboardXWriter(self.cfg.OUTPUT_DIR)]
-        return [
-            SeedEachIteration(self.cfg.SEED),
-            hooks.IterationTimer(),
-            hooks.LRScheduler(),
-            hooks.PeriodicWriter(writers, period=LOG_EVERY),
-            ShowProgress(self.title),
-            SaveState(self.save_minutes),
-        ]
+    def build_writers(self) -> list[EventWriter]:
+        """Return the writers of metrics.json and TensorBoard, without what a resumed run does again."""
+        curves = self.folder / "metrics.json"
+        keep_lines(curves, lambda metrics: metrics["iteration"] < self.start_iter)
+        return [JSONWriter(str(curves)), TensorboardXWriter(str(self.folder))]
 
 
-class Shuffled(Sampler[int]):
-    """An endless stream of indices, a fresh permutation each pass, that starts at any position."""
-
-    def __init__(self, size: int, seed: int, position: int) -> None:
-        self.size, self.seed, self.position = size, seed, position
-
-    def __iter__(self) -> Iterator[int]:
-        epoch, first = divmod(self.position, self.size)
-        while True:
-            yield from np.random.default_rng([self.seed, epoch]).permutation(self.size)[first:].tolist()
-            epoch, first = epoch + 1, 0
+def _in_parallel(model: nn.Module) -> nn.Module:
+    if world_size() == 1:
+        return model
+    on_gpu = next(model.parameters()).is_cuda
+    devices = [torch.cuda.current_device()] if on_gpu else None
+    return DistributedDataParallel(model, device_ids=devices, **buffers_left_alone())
 
 
 class SeedEachIteration(HookBase):  # type: ignore[misc]
-    """Seeds torch, numpy and random with (seed, iteration) before every step."""
+    """Seeds torch and numpy with seed, iteration and the number of the process before every step."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def before_step(self) -> None:
         """Reseed."""
-        state = np.random.SeedSequence([self.seed, self.trainer.iter]).generate_state(1)
-        torch.manual_seed(int(state[0]))
-        np.random.seed(int(state[0]))
+        seed_iteration(self.seed, self.trainer.iter)
+
+
+def seed_iteration(seed: int, iteration: int) -> None:
+    """Seed what Detectron2 draws from while it learns: which proposals are sampled."""
+    entropy = [seed, iteration] + [rank()] * (rank() > 0)
+    state = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    torch.manual_seed(state)
+    np.random.seed(state)
+
+
+class MakeStatisticsPrecise(HookBase):  # type: ignore[misc]
+    """Replaces batch norms' moving statistics by averages over training batches, before each evaluation and at the end.
+
+    As Detectron2's PreciseBN, but for its batches: they are the same ones each time, so that neither a resume nor an
+    evaluation on the way changes the last result.
+    """
+
+    def __init__(self, batches: int, every: int) -> None:
+        self.batches, self.every = batches, every
+
+    def after_step(self) -> None:
+        """Update the statistics if it is time to."""
+        done = self.trainer.iter + 1
+        if done == self.trainer.max_iter or (self.every and done % self.every == 0):
+            loader = build_train_loader(self.trainer.cfg, 0, rank(), world_size(), workers=0)
+            seed_iteration(self.trainer.cfg.SEED, self.trainer.max_iter)
+            with EventStorage():
+                update_bn_stats(self.trainer.bare, islice(loader, self.batches), self.batches)
+
+
+class EvaluateEvery(HookBase):  # type: ignore[misc]
+    """Evaluates every so many iterations, for the curves; the last iteration is left to the record."""
+
+    def __init__(self, every: int, evaluation: Evaluation) -> None:
+        self.every, self.evaluation = every, evaluation
+
+    def after_step(self) -> None:
+        """Evaluate if it is time to."""
+        done = self.trainer.iter + 1
+        if done % self.every or done == self.trainer.max_iter:
+            return
+        figures = self.evaluation(self.trainer.bare)
+        self.trainer.bare.train()
+        if is_main_process():
+            self.trainer.storage.put_scalars(**figures, smoothing_hint=False)
+            shown = ", ".join(f"{name} {value:.1f}" for name, value in figures.items() if name.endswith("/AP"))
+            say(f"{self.trainer.title}: iteration {done:,}: {shown}")
 
 
 class ShowProgress(HookBase):  # type: ignore[misc]
@@ -178,10 +314,10 @@ class ShowProgress(HookBase):  # type: ignore[misc]
 
 
 class SaveState(HookBase):  # type: ignore[misc]
-    """Saves the training state every few minutes, and on SIGTERM before leaving."""
+    """Saves the training state every so many seconds, and on SIGTERM before leaving; all processes agree when."""
 
-    def __init__(self, minutes: float) -> None:
-        self.seconds, self._stop = 60 * minutes, StopSignal()
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self._stop = seconds, StopSignal()
 
     def before_train(self) -> None:
         """Start the clock and listen for signals."""
@@ -190,24 +326,17 @@ class SaveState(HookBase):  # type: ignore[misc]
 
     def after_step(self) -> None:
         """Save if it is time to."""
-        if self.trainer.iter + 1 == self.trainer.max_iter:
+        done = self.trainer.iter + 1
+        if done == self.trainer.max_iter:
             return
-        if self._stop.received or time.monotonic() - self._last > self.seconds:
+        due = time.monotonic() - self._last > self.seconds
+        stopping, saving = self.trainer.agreement.any(self._stop.received, due)
+        if stopping or saving:
             self.trainer.save()
             self._last = time.monotonic()
-        if self._stop.received:
-            done = self.trainer.iter + 1
+        if stopping:
             raise Interrupted(f"{self.trainer.title}: stopped after iteration {done}; the same command resumes")
 
     def after_train(self) -> None:
         """Stop listening."""
         self._stop.__exit__()
-
-
-def _load_state(path: Path) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
-    except Exception:  # torch raises whatever the broken bytes lead it into
-        raise UserError(f"{path}: broken training state; delete it to start this run anew") from None

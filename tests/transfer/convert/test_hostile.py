@@ -403,7 +403,8 @@ def test_a_name_in_a_checkpoint_leads_nowhere(
     kit: Kit, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The runs of its detectors are folders of that name; the terminal shows it."""
-    from transfer.detection.detect import record_path, who_starts
+    from transfer.detection.detect import record_path
+    from transfer.detection.weights import who_starts
     from transfer.recipe import DetectRecipe
 
     path = tmp_path / "checkpoint.pth"

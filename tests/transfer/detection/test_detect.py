@@ -16,35 +16,13 @@ import torch
 
 from superinfo.artifacts import OVERLAY, RECORD, WEIGHTS, Record, load_checkpoint, tensors_sha256
 from superinfo.errors import Diverged, EvidenceRefused, UserError
+from superinfo.state import PATTERN
+from tests.transfer.detection.tiny import recipe
 from transfer.convert import convert
 from transfer.detection.detect import PICTURES, detect
-from transfer.detection.train import FINAL, STATE
-from transfer.recipe import DetectRecipe
+from transfer.detection.train import FINAL
 
 MakeCheckpoint = Callable[..., Path]
-
-RECIPE: dict[str, Any] = {
-    "name": "tiny",
-    "protocol": "test",
-    "data": {"kind": "scenes", "size": 64, "classes": ["disk", "cross"], "train": 12, "test": 6, "objects": [1, 3]},
-    "config": "mask_rcnn_fpn_cpu",
-    "options": {
-        "MODEL.FPN.OUT_CHANNELS": 16,
-        "MODEL.ROI_BOX_HEAD.FC_DIM": 32,
-        "MODEL.ROI_MASK_HEAD.CONV_DIM": 16,
-        "SOLVER.IMS_PER_BATCH": 2,
-        "SOLVER.MAX_ITER": 4,
-        "SOLVER.STEPS": [],
-        "INPUT.MIN_SIZE_TRAIN": [64],
-        "INPUT.MIN_SIZE_TEST": 64,
-    },
-    "encoder": {"arch": "resnet18", "stem": "imagenet", "width": 0.125},
-    "pictures": 2,
-}
-
-
-def recipe(options: dict[str, Any] | None = None, **changes: Any) -> DetectRecipe:
-    return DetectRecipe.parse(RECIPE | changes | {"options": RECIPE["options"] | (options or {})}, "test")
 
 
 def test_a_record_says_who_was_measured_on_what(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
@@ -63,7 +41,7 @@ def test_a_record_says_who_was_measured_on_what(make_checkpoint: MakeCheckpoint,
     picture = cv2.imread(str(path.parent / PICTURES))
     assert picture is not None
     assert picture.std() > 10
-    assert not (path.parent / STATE).exists()
+    assert not list(path.parent.glob(PATTERN))
 
 
 def test_random_weights_are_said_to_be_random_and_a_finished_run_is_left_alone(tmp_path: Path) -> None:
@@ -92,7 +70,7 @@ def test_a_killed_run_ends_where_an_undisturbed_one_does(tmp_path: Path) -> None
     command += ["--runs", str(tmp_path / "killed")]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "killed").glob(f"*/{STATE}")) and time.monotonic() < deadline:
+    while not list((tmp_path / "killed").glob(f"*/{PATTERN}")) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
