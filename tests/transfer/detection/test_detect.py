@@ -17,7 +17,7 @@ import torch
 from superinfo.artifacts import OVERLAY, RECORD, WEIGHTS, Record, load_checkpoint, tensors_sha256
 from superinfo.errors import Diverged, EvidenceRefused, UserError
 from superinfo.state import PATTERN
-from tests.transfer.detection.tiny import recipe
+from tests.transfer.detection.tiny_detector import recipe
 from transfer.convert import convert
 from transfer.detection.detect import PICTURES, detect
 from transfer.detection.train import FINAL

@@ -16,7 +16,7 @@ from superinfo.artifacts import RECORD, Record, tensors_sha256
 from superinfo.errors import Diverged, Interrupted, UserError
 from superinfo.runs import StopSignal
 from superinfo.state import PATTERN
-from tests.transfer.detection import tiny
+from tests.transfer.detection import tiny_detector as tiny
 from transfer.detection.detect import detect
 from transfer.detection.launch import launch
 from transfer.detection.train import FINAL

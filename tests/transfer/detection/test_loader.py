@@ -12,7 +12,7 @@ from detectron2.config import CfgNode
 
 from superinfo.artifacts import Pixels
 from superinfo.errors import UserError
-from tests.transfer.detection import tiny
+from tests.transfer.detection import tiny_detector as tiny
 from transfer.detection.config import build_config
 from transfer.detection.data import register
 from transfer.detection.loader import Place, build_train_loader, group_by_shape, repeats, stream

@@ -12,7 +12,7 @@ from detectron2.engine import DefaultTrainer, HookBase
 from torch.utils.data import Sampler
 
 from superinfo.artifacts import Pixels
-from tests.transfer.detection import tiny
+from tests.transfer.detection import tiny_detector as tiny
 from transfer.detection.config import build_config
 from transfer.detection.data import register
 from transfer.detection.loader import stream
