@@ -7,6 +7,10 @@ from superinfo.recipes import recipe_names
 from superinfo.spec import Spec, identity, load_recipe
 
 
+OF_THE_ENCODER = ("encoder.", "mean", "std")
+"""Fields that say who starts from random weights, as the record does elsewhere: no part of a protocol."""
+
+
 def deviations(recipe: Spec, name: str, shipped: Path) -> list[str]:
     """Say what a recipe changes of the one of its name in the folder `shipped`; nothing for one of the user's own."""
     if name not in recipe_names(shipped):
@@ -16,7 +20,7 @@ def deviations(recipe: Spec, name: str, shipped: Path) -> list[str]:
     return [
         f"{field}: {changed.get(field)} instead of {protocol.get(field)}"
         for field in sorted(protocol.keys() | changed.keys())
-        if protocol.get(field) != changed.get(field)
+        if protocol.get(field) != changed.get(field) and not field.startswith(OF_THE_ENCODER)
     ]
 
 

@@ -12,6 +12,8 @@ from transfer.recipe import RECIPES, DetectRecipe
     [
         ([], []),
         (["data.root=/data", "save_minutes=3.0"], []),
+        (["encoder.arch=resnet34", "encoder.width=1.0", "mean=[0.5, 0.5, 0.5]"], []),
+        (["options.SOLVER.MAX_ITER=3"], ["options.SOLVER.MAX_ITER: 3 instead of 300"]),
         (
             ["data.name=mine", "protocol_version=2"],
             ["data.name: mine instead of coco_person320", "protocol_version: 2 instead of 1"],
