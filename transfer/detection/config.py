@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 import transfer.detection.backbone  # noqa: F401  # registers the backbones that overlays name
 from superinfo.errors import UserError
-from transfer.detection.data import RegisteredSplit
+from transfer.detection.data import Needs, Splits, annotations_use_rle, keypoint_names
 from transfer.recipe import DetectRecipe
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -20,16 +20,17 @@ def build_config(
     recipe: DetectRecipe,
     overlay: dict[str, Any],
     weights: Path | None,
-    splits: tuple[RegisteredSplit, RegisteredSplit],
+    splits: Splits,
     seed: int,
     device: torch.device,
     folder: Path,
 ) -> CfgNode:
     """Merge config file, overlay, the recipe's options and the run's own settings, in that order.
 
-    Raises UserError for an unknown config, an unknown option or one of the wrong type.
+    Raises UserError for an unknown config, an unknown option or one of the wrong type, and for a number of classes
+    that is not that of the data.
     """
-    train, test = splits
+    train, test = splits.train, splits.test
     cfg = read_config(recipe.config)
     cfg.merge_from_other_cfg(CfgNode(overlay))
     for name, value in recipe.options.items():
@@ -38,7 +39,12 @@ def build_config(
         raise UserError(f"SOLVER.OPTIMIZER {cfg.SOLVER.OPTIMIZER}: choose {' or '.join(OPTIMIZERS)}")
     cfg.MODEL.WEIGHTS = str(weights) if weights else ""
     cfg.MODEL.DEVICE = device.type
+    _check_classes(recipe, train.classes)
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(train.classes)
+    if cfg.MODEL.KEYPOINT_ON:
+        cfg.MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS = len(keypoint_names(train.annotations))
+    if cfg.MODEL.MASK_ON and annotations_use_rle(train.annotations):
+        cfg.INPUT.MASK_FORMAT = "bitmask"
     cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (train.name,), (test.name,)
     # Grouping keeps images back in buckets that a resumed run would not have.
     cfg.DATALOADER.ASPECT_RATIO_GROUPING = False
@@ -46,6 +52,14 @@ def build_config(
     cfg.OUTPUT_DIR = str(folder)
     cfg.freeze()
     return cfg
+
+
+def read_needs(recipe: DetectRecipe) -> Needs:
+    """Return what the recipe's detector reads of each object. Raises UserError as `build_config` does."""
+    cfg = read_config(recipe.config)
+    for name, value in recipe.options.items():
+        _set_option(cfg, name, value)
+    return Needs(masks=cfg.MODEL.MASK_ON, keypoints=cfg.MODEL.KEYPOINT_ON)
 
 
 def read_config(name: str) -> CfgNode:
@@ -60,6 +74,13 @@ def read_config(name: str) -> CfgNode:
     cfg.SOLVER.OPTIMIZER = "SGD"
     cfg.merge_from_file(str(path))
     return cfg
+
+
+def _check_classes(recipe: DetectRecipe, classes: tuple[str, ...]) -> None:
+    name = "MODEL.ROI_HEADS.NUM_CLASSES"
+    if recipe.options.get(name, len(classes)) != len(classes):
+        found = f"the data has {len(classes)}, the first {classes[0]!r}"
+        raise UserError(f"options: {name} is {recipe.options[name]}, but {found}; leave the option out")
 
 
 def _set_option(cfg: CfgNode, name: str, value: JsonValue) -> None:

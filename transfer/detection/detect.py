@@ -56,7 +56,7 @@ def _measure(
 ) -> None:
     """Register the data, train, evaluate, draw, and write the record last."""
     from superinfo.device import pick_device
-    from transfer.detection.config import build_config
+    from transfer.detection.config import build_config, read_needs
     from transfer.detection.data import register
     from transfer.detection.evaluate import count_detector_flops, evaluate
     from transfer.detection.pictures import draw_predictions
@@ -66,7 +66,7 @@ def _measure(
     chosen = pick_device(device)
     random_pixels = Pixels(mean=recipe.mean, std=recipe.std)
     overlay = _read_overlay(weights) if weights else encoder_overlay(recipe.encoder, random_pixels)
-    splits = register(recipe.data, runs)
+    splits = register(recipe.data, runs, read_needs(recipe))
     cfg = build_config(recipe, overlay, weights / WEIGHTS if weights else None, splits, seed, chosen, folder)
     reset_peak_memory()
     with _logged_to(folder / "log.txt"):
@@ -76,7 +76,6 @@ def _measure(
         draw_predictions(cfg, folder / PICTURES, recipe.pictures)
         seconds += time.monotonic() - start
         flops, flops_input = count_detector_flops(cfg, model)
-    test = splits[1]
     Record(
         run=folder.name,
         seed=seed,
@@ -84,13 +83,13 @@ def _measure(
         what=What(
             task="instance_segmentation",
             dataset=recipe.data.title,
-            split=test.json_file.stem.removeprefix("instances_"),
-            samples=test.images,
+            split=splits.test.annotations.title,
+            samples=splits.test.images,
             protocol=recipe.protocol,
             protocol_version=recipe.protocol_version,
         ),
         metrics=metrics,
-        deviations=deviations(recipe, recipe.name, RECIPES),
+        deviations=[*deviations(recipe, recipe.name, RECIPES), *splits.notes],
         recipe=recipe.model_dump(mode="json"),
         recipe_hash=identity_hash(recipe),
         cost=Cost(
