@@ -32,10 +32,9 @@ def read_voc(
             path = folder / "Annotations" / f"{name}.xml"
             entry, found = _read_xml(path, numbers)
             image = Path(split.folder, "JPEGImages", name + suffixes.get(name, ".jpg"))
+            for each in found:
+                objects.append({"id": len(objects) + 1, "image_id": len(entries), **each})
             entries.append({"id": len(entries), "file_name": str(image), **entry})
-            objects += (
-                {"id": len(objects) + i, "image_id": entries[-1]["id"], **each} for i, each in enumerate(found, 1)
-            )
     return Annotations(
         title=" + ".join(split.title for split in splits),
         source=root / splits[0].folder / "ImageSets" / "Main" / f"{splits[0].split}.txt",
