@@ -20,8 +20,9 @@ from superinfo.datasets.images import Standard
 from superinfo.encoders import build_encoder, count_flops
 from superinfo.recipes import recipe_names
 from superinfo.spec import load_recipe
+from transfer.detection.annotations import Annotations
 from transfer.detection.config import build_config
-from transfer.detection.data import RegisteredSplit
+from transfer.detection.data import RegisteredSplit, Splits
 from transfer.overlay import encoder_overlay
 from transfer.probing.recipe import RECIPES as PROBING
 from transfer.probing.recipe import LinearSpec, ProbeRecipe
@@ -160,9 +161,11 @@ def test_the_count_of_its_cost_can_be_done_again(base: str, setting: str) -> Non
 def test_a_detection_recipe_builds(name: str, tmp_path: Path) -> None:
     recipe = load_recipe(DetectRecipe, name, TRANSFER)
     assert recipe.name == name
-    split = RegisteredSplit("none", Path("none.json"), 1, ("a", "b"))
+    categories = [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]
+    coco = {"images": [], "annotations": [], "categories": categories}
+    split = RegisteredSplit("none", Annotations("none", Path("none.json"), tmp_path, coco, "coco"))
     overlay = encoder_overlay(recipe.encoder, Pixels(mean=recipe.mean, std=recipe.std))
-    cfg = build_config(recipe, overlay, None, (split, split), 0, torch.device("cpu"), tmp_path)
+    cfg = build_config(recipe, overlay, None, Splits(split, split, []), 0, torch.device("cpu"), tmp_path)
     assert build_model(cfg).roi_heads.num_classes == 2
 
 

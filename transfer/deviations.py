@@ -6,7 +6,6 @@ from typing import Any
 from superinfo.recipes import recipe_names
 from superinfo.spec import Spec, identity, load_recipe
 
-
 OF_THE_ENCODER = ("encoder.", "mean", "std")
 """Fields that say who starts from random weights, as the record does elsewhere: no part of a protocol."""
 

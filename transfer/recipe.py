@@ -1,9 +1,10 @@
 """The typed recipes of the transfer stage."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from superinfo.artifacts import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
 from superinfo.datasets.scenes import SHAPES, VERSION
@@ -12,7 +13,28 @@ from superinfo.spec import Later, NotIdentity, Spec
 RECIPES = Path(__file__).parent / "recipes"
 
 
-class ScenesSet(Spec):
+class DetectionSet(Spec):
+    """What every detection set has."""
+
+    max_seen: Annotated[float, Later] = Field(default=0.0, ge=0, le=1)
+    """Share of the test images that may be trained on too, as published splits have it; the record counts them."""
+
+
+class FoundSet(DetectionSet):
+    """A set of the user's own, or of others: files below a data root."""
+
+    name: str
+    """It stands for the data in hashes and tables, as their place does not."""
+    root: Annotated[Path | None, NotIdentity] = None
+    """Default `$DETECTRON2_DATASETS`, then `$SUPERINFO_DATA`."""
+
+    @property
+    def title(self) -> str:
+        """Return the name for tables."""
+        return self.name
+
+
+class ScenesSet(DetectionSet):
     """Generated scenes, as COCO json, kept below the runs folder."""
 
     kind: Literal["scenes"]
@@ -41,23 +63,107 @@ class CocoSplit(Spec):
 
     json_file: Path
     images: Path
+    share: Annotated[float, Later] = Field(default=1, gt=0, le=1)
+    """Of the training images, for few labels: those drawn for 1 % are among those for 2 %."""
+    share_seed: Annotated[int, Later] = Field(default=0, ge=0)
+    """Another seed draws other images."""
 
 
-class CocoSet(Spec):
+class CocoSet(FoundSet):
     """Any set in COCO's format."""
 
     kind: Literal["coco"]
-    name: str
-    """It stands for the data in hashes and tables, as their place does not."""
-    root: Annotated[Path | None, NotIdentity] = None
-    """Default `$DETECTRON2_DATASETS`, then `$SUPERINFO_DATA`."""
     train: CocoSplit
     test: CocoSplit
 
+    @model_validator(mode="after")
+    def _all_test_images_count(self) -> Self:
+        if self.test.share != 1:
+            raise ValueError("test.share must be 1: a part of the test images gives no comparable figure")
+        return self
+
     @property
     def title(self) -> str:
-        """Return the name for tables."""
-        return self.name
+        """Return the name for tables, with the share of the training images if it is not all of them."""
+        if self.train.share == 1:
+            return self.name
+        draw = f", draw {self.train.share_seed}" if self.train.share_seed else ""
+        return f"{self.name} ({100 * self.train.share:g} % of the training images{draw})"
+
+
+class VocSplit(Spec):
+    """A list of images in a folder of VOC's layout: `<folder>/ImageSets/Main/<split>.txt`."""
+
+    folder: str
+    """Below the data root: `VOC2007`; `.` where the root is that folder."""
+    split: str
+
+    @property
+    def title(self) -> str:
+        """Return its name in records: `VOC2007 test`."""
+        return f"{self.folder} {self.split}".removeprefix(". ")
+
+
+VOC_CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+FIRST_YEAR_OF_ALL_POINTS = 2010
+"""Before it, VOC's average precision was that at 11 points (Everingham et al. 2015, section 4.2.1)."""
+
+
+class VocSet(FoundSet):
+    """Any set in Pascal VOC's layout; it has boxes alone."""
+
+    kind: Literal["voc"]
+    train: tuple[VocSplit, ...] = Field(min_length=1)
+    """`VOC2007 trainval` and `VOC2012 trainval` together are the usual 07+12."""
+    test: VocSplit
+    classes: tuple[str, ...] = Field(default=VOC_CLASSES, min_length=1)
+    metric: Literal["2007", "2012"] | None = None
+    """How average precision is integrated: at 11 points, or at all; if not given, as in the test folder's year."""
+
+    @model_validator(mode="after")
+    def _metric_is_that_of_the_year(self) -> Self:
+        if self.metric is not None:
+            return self
+        year = re.search(r"(19|20)\d\d$", self.test.folder)
+        if year is None:
+            raise ValueError(f"metric is not given and {self.test.folder!r} names no year; say '2007' or '2012'")
+        return self.model_copy(update={"metric": "2007" if int(year[0]) < FIRST_YEAR_OF_ALL_POINTS else "2012"})
+
+
+class LvisSplit(Spec):
+    """One json of LVIS, relative to the data root."""
+
+    json_file: Path
+    images: Path = Path("coco")
+    """The folder with COCO's `train2017` and `val2017`; LVIS says for each image in which of them it is."""
+
+
+class LvisSet(FoundSet):
+    """Any set in the format of LVIS v1."""
+
+    kind: Literal["lvis"]
+    train: LvisSplit
+    test: LvisSplit
+
+
+class CityscapesSet(FoundSet):
+    """Cityscapes' tree, or one like it: `leftImg8bit/<split>/<city>` beside `gtFine/<split>/<city>`."""
+
+    kind: Literal["cityscapes"]
+    name: str = "Cityscapes"
+    folder: Path = Path("cityscapes")
+    """Below the data root: what holds `leftImg8bit` and `gtFine`."""
+    train: str = "train"
+    test: str = "val"
+
+
+AnyDetectionSet = Annotated[
+    ScenesSet | CocoSet | VocSet | LvisSet | CityscapesSet,
+    Field(discriminator="kind"),
+]
 
 
 class WeightsSpec(Spec):
@@ -73,7 +179,7 @@ class DetectRecipe(Spec):
     name: str = Field(pattern=r"^[A-Za-z0-9+._-]+$")
     protocol: str
     protocol_version: int = Field(default=1, ge=1)
-    data: Annotated[ScenesSet | CocoSet, Field(discriminator="kind")]
+    data: AnyDetectionSet
     config: str
     """A Detectron2 config in `transfer/detection/configs`, without `.yaml`."""
     options: dict[str, JsonValue] = Field(default_factory=dict)

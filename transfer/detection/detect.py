@@ -72,7 +72,7 @@ def _measure(
     import torch
 
     from superinfo.processes import is_main_process, world_size
-    from transfer.detection.config import build_config
+    from transfer.detection.config import build_config, read_needs
     from transfer.detection.data import register
     from transfer.detection.evaluate import count_detector_flops, evaluate
     from transfer.detection.machine import fit_to_machine
@@ -82,7 +82,7 @@ def _measure(
     folder = path.parent
     chosen = torch.device(kind)
     start = open_weights(recipe, weights)
-    splits = register(recipe.data, runs)
+    splits = register(recipe.data, runs, read_needs(recipe))
     protocol = build_config(recipe, start.overlay, start.file, splits, seed, chosen, folder)
     cfg, changes = fit_to_machine(protocol, chosen, world_size(), recipe.images_per_device)
     reset_peak_memory()
@@ -105,7 +105,6 @@ def _measure(
         draw_predictions(cfg, folder / PICTURES, recipe.pictures)
         flops, flops_input = count_detector_flops(cfg, trained.model)
         seconds = trained.seconds + time.monotonic() - began
-    test = splits[1]
     Record(
         run=folder.name,
         seed=seed,
@@ -113,13 +112,13 @@ def _measure(
         what=What(
             task=_task(cfg),
             dataset=recipe.data.title,
-            split=test.json_file.stem.removeprefix("instances_"),
-            samples=test.images,
+            split=splits.test.annotations.title,
+            samples=splits.test.images,
             protocol=recipe.protocol,
             protocol_version=recipe.protocol_version,
         ),
         metrics=metrics,
-        deviations=[*deviations(recipe, recipe.name, RECIPES), *changes, *start.notes, *trained.notes],
+        deviations=[*deviations(recipe, recipe.name, RECIPES), *splits.notes, *changes, *start.notes, *trained.notes],
         recipe=recipe.model_dump(mode="json"),
         recipe_hash=identity_hash(recipe),
         cost=Cost(

@@ -13,7 +13,7 @@ from torch.utils.data import Sampler
 
 from superinfo.artifacts import Pixels
 from tests.transfer.detection import tiny_detector as tiny
-from transfer.detection.config import build_config
+from transfer.detection.config import build_config, read_needs
 from transfer.detection.data import register
 from transfer.detection.loader import stream
 from transfer.detection.train import Trainer, seed_iteration
@@ -74,7 +74,7 @@ def test_a_bare_default_trainer_has_the_same_losses(detector: str, tmp_path: Pat
         "DATALOADER.ASPECT_RATIO_GROUPING": False,
     }
     recipe = tiny.recipe(options, config=detector)
-    splits = register(recipe.data, tmp_path)
+    splits = register(recipe.data, tmp_path, read_needs(recipe))
     overlay = encoder_overlay(recipe.encoder, Pixels(mean=recipe.mean, std=recipe.std))
     cfg = build_config(recipe, overlay, None, splits, 7, torch.device("cpu"), tmp_path)
 

@@ -143,7 +143,9 @@ def test_a_recipe_trains_and_evaluates(name: str, arch: str, root: Path, tmp_pat
         }
     )
     record = Record.read(detect(small, None, seed=0, runs=tmp_path, device="cpu"))
-    kinds = {"faster": {"box"}, "mask": {"box", "mask"}, "keypoint": {"box", "keypoints"}}[name.split("rcnn")[0]]
+    kinds = {"faster": {"box"}, "mask": {"box", "mask"}, "keypoint": {"box", "keypoints"}}[
+        name.split("rcnn", maxsplit=1)[0]
+    ]
     assert {metric.split("/")[0] for metric in record.metrics} == kinds
     assert all(record.metrics[f"{kind}/AP"].value is not None for kind in kinds)
     assert record.who.encoder.arch == arch
