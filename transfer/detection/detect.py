@@ -1,23 +1,29 @@
 """One detection run: recipe and weights in, record.json out."""
 
 import contextlib
+import json
 import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from superinfo.artifacts import OVERLAY, RECORD, WEIGHTS, Cost, Pixels, Record, What, Who
 from superinfo.errors import UserError
+from superinfo.files import write_text
 from superinfo.runs import locked, peak_memory_mib, provenance, reset_peak_memory, run_id
 from superinfo.spec import identity_hash
 from transfer.convert.verify import read_evidence, verify
+from transfer.detection.annotations import Annotations
 from transfer.deviations import deviations
 from transfer.overlay import encoder_overlay
 from transfer.recipe import RECIPES, DetectRecipe
 from transfer.who import inputs_of, random_who, who_from
+
+if TYPE_CHECKING:
+    from transfer.detection.data import RegisteredSplit
 
 LOGGERS = ("detectron2", "fvcore", "iopath")
 PICTURES = "pictures.png"
@@ -26,9 +32,9 @@ PICTURES = "pictures.png"
 def detect(recipe: DetectRecipe, weights: Path | None, seed: int, runs: Path, device: str = "auto") -> Path:
     """Fine-tune and evaluate a detector from a converted folder, or from random weights if None; return record.json.
 
-    Resumes an unfinished run, leaves a finished one alone. Beside the record: the detector (`model_final.pth`),
-    curves (`metrics.json`, TensorBoard), predictions and `pictures.png`. Raises UserError on bad input, Diverged,
-    EvidenceRefused and Interrupted as `train` does.
+    Resumes an unfinished run, leaves a finished one alone. Beside the record: the detector (`model_final.pth` and
+    `config.yaml`), curves (`metrics.json`, `tensorboard/`), predictions and `pictures.png`. Raises UserError on bad
+    input, Diverged, EvidenceRefused and Interrupted as `train` does.
     """
     who = who_starts(recipe, weights, seed)
     path = record_path(recipe, who, seed, runs)
@@ -58,9 +64,11 @@ def _measure(
     from superinfo.device import pick_device
     from transfer.detection.config import build_config
     from transfer.detection.data import register
-    from transfer.detection.evaluate import count_detector_flops, evaluate
+    from transfer.detection.evaluate import PREDICTIONS, count_detector_flops, evaluate
     from transfer.detection.pictures import draw_predictions
     from transfer.detection.train import train
+    from transfer.detection.trained import CONFIG
+    from transfer.detection.vocabulary import Vocabulary
 
     folder = path.parent
     chosen = pick_device(device)
@@ -68,12 +76,16 @@ def _measure(
     overlay = _read_overlay(weights) if weights else encoder_overlay(recipe.encoder, random_pixels)
     splits = register(recipe.data, runs)
     cfg = build_config(recipe, overlay, weights / WEIGHTS if weights else None, splits, seed, chosen, folder)
+    write_text(folder / CONFIG, cfg.dump())
+    truth = _annotations(splits[1])
+    vocabulary = Vocabulary.of(truth, keypoints=cfg.MODEL.KEYPOINT_ON)
     reset_peak_memory()
     with _logged_to(folder / "log.txt"):
-        model, seconds = train(cfg, folder.name, recipe.save_minutes)
+        model, seconds = train(cfg, folder.name, recipe.save_minutes, vocabulary)
         start = time.monotonic()
         metrics = evaluate(cfg, model)
-        draw_predictions(cfg, folder / PICTURES, recipe.pictures)
+        predictions = json.loads((folder / PREDICTIONS).read_bytes())
+        draw_predictions(truth, predictions, folder / PICTURES, recipe.pictures)
         seconds += time.monotonic() - start
         flops, flops_input = count_detector_flops(cfg, model)
     test = splits[1]
@@ -102,6 +114,19 @@ def _measure(
         ),
         provenance=provenance(),
     ).write(path)
+
+
+def _annotations(split: "RegisteredSplit") -> Annotations:
+    """Return a split's annotations, which are known to be sound."""
+    from detectron2.data import MetadataCatalog
+
+    return Annotations(
+        title=split.json_file.stem.removeprefix("instances_"),
+        source=split.json_file,
+        images=Path(MetadataCatalog.get(split.name).image_root),
+        coco=json.loads(split.json_file.read_bytes()),
+        metric="coco",
+    )
 
 
 def _read_overlay(weights: Path) -> dict[str, Any]:

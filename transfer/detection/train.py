@@ -13,41 +13,46 @@ from detectron2.data import build_detection_train_loader, get_detection_dataset_
 from detectron2.engine import DefaultTrainer, HookBase, hooks
 from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 from detectron2.utils.env import seed_all_rng
-from detectron2.utils.events import JSONWriter, TensorboardXWriter
+from detectron2.utils.events import JSONWriter
 from torch.utils.data import Sampler
 
 from superinfo.errors import Diverged, EvidenceRefused, Interrupted, UserError
 from superinfo.files import keep_lines, write_atomically
 from superinfo.progress import progress, say
 from superinfo.runs import StopSignal
+from superinfo.tensorboard import TENSORBOARD
 from transfer.convert.proof import load_backbone
+from transfer.detection.events import EventsWriter
 from transfer.detection.mapper import Mapper
+from transfer.detection.vocabulary import Vocabulary
 
 FINAL = "model_final.pth"
 STATE = "training.pt"
 LOG_EVERY = 20
 
 
-def train(cfg: CfgNode, title: str, save_minutes: float) -> tuple[torch.nn.Module, float]:
+def train(cfg: CfgNode, title: str, save_minutes: float, vocabulary: Vocabulary) -> tuple[torch.nn.Module, float]:
     """Fine-tune to the end of the schedule, from where a killed run stopped; return the model and the seconds it took.
 
-    Leaves `model_final.pth`, which Detectron2 loads, and `metrics.json` in the config's output folder.
+    Leaves in the config's output folder `model_final.pth`, which Detectron2 loads and which names classes and
+    keypoints, `metrics.json` and `tensorboard/`.
     Raises Diverged on a loss that is not finite, EvidenceRefused if a backbone tensor was not loaded, and
     Interrupted, with the state saved, on SIGTERM.
     """
     folder = Path(cfg.OUTPUT_DIR)
-    trainer = Trainer(cfg, title, save_minutes)
     if (folder / FINAL).exists():
         final = torch.load(folder / FINAL, map_location="cpu", weights_only=True)
-        trainer.model.load_state_dict(final["model"])
-        return trainer.model, final["seconds"]
+        model: torch.nn.Module = Trainer.build_model(cfg)
+        model.load_state_dict(final["model"])
+        return model, final["seconds"]
+    trainer = Trainer(cfg, title, save_minutes)
     trainer.resume_or_load(resume=True)
     remedy = f"lower SOLVER.BASE_LR (now {cfg.SOLVER.BASE_LR:g}) or set a norm in FPN and heads"
     try:
         trainer.train()
     except FloatingPointError:
         raise Diverged(f"{title}: the loss is not finite at iteration {trainer.iter}; {remedy}") from None
-    weights = {"model": trainer.model.state_dict(), "seconds": trainer.seconds()}
+    weights = {"model": trainer.model.state_dict(), "seconds": trainer.seconds(), **vocabulary.payload}
     if not all(tensor.isfinite().all() for tensor in weights["model"].values()):
         raise Diverged(f"{title}: weights are not finite after the last iteration; {remedy}")
     write_atomically(folder / FINAL, lambda file: torch.save(weights, file))
@@ -119,7 +124,8 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
         """Return Detectron2's timer, scheduler and writers, and our seeds, progress and saving."""
         curves = self.state_file.with_name("metrics.json")
         keep_lines(curves, lambda metrics: metrics["iteration"] < self.first)
-        writers = [JSONWriter(str(curves)), TensorboardXWriter(self.cfg.OUTPUT_DIR)]
+        events = EventsWriter(curves.with_name(TENSORBOARD), self.first, LOG_EVERY)
+        writers = [JSONWriter(str(curves), LOG_EVERY), events]
         return [
             SeedEachIteration(self.cfg.SEED),
             hooks.IterationTimer(),
