@@ -15,6 +15,7 @@ from torch import Tensor
 
 from superinfo.errors import UserError
 from superinfo.files import keep_lines
+from superinfo.tensorboard import TENSORBOARD, open_events
 
 
 class MetricsLog:
@@ -31,7 +32,9 @@ class MetricsLog:
             path = folder / "metrics.jsonl"
             kept = keep_lines(path, lambda metrics: metrics["step"] < first_step)
             self._file = opened.enter_context(path.open("a", buffering=1))
-            self._events = _event_writer(folder / "tensorboard", first_step, opened) if tensorboard else None
+            self._events = open_events(folder / TENSORBOARD, first_step) if tensorboard else None
+            if self._events is not None:
+                opened.callback(self._events.close)
             self._opened = opened.pop_all()
         self.last: dict[str, float] = kept[-1] if kept else {}
 
@@ -64,19 +67,6 @@ class MetricsLog:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._opened.__exit__(kind, error, traceback)
-
-
-def _event_writer(folder: Path, first_step: int, opened: ExitStack) -> Any:
-    """Return a SummaryWriter that hides the events of former sessions from `first_step` on."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    # Readers take files in the order of their names, and a name starts with the second in which it was made: number
-    # those of former sessions, so that they come first even if this one starts in the same second or on another clock.
-    for number, former in enumerate(sorted(folder.glob("events.out.tfevents.*"))):
-        former.rename(folder / f"events.out.tfevents.{number:010d}")
-    writer = SummaryWriter(str(folder), purge_step=first_step)
-    opened.callback(writer.close)
-    return writer
 
 
 def _wandb_run(folder: Path, opened: ExitStack) -> Any:

@@ -144,6 +144,20 @@ def probe(
 
 
 @app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished `superinfo detect`.")],
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images at any depth.")],
+    out: Annotated[Path, typer.Option(help="New folder for predictions.json and pictures.")],
+    score: Annotated[float, typer.Option(help="Draw what is at least this sure; the json has all.")] = 0.5,
+    device: Device = "auto",
+) -> None:
+    """Show what a detector finds on new images; prints the path of a COCO json of it."""
+    from transfer.detection.predict import predict as run_on
+
+    print(run_on(run, images, out, score, device))
+
+
+@app.command()
 def bench(
     suite: Annotated[str, typer.Argument(help="A suite's name or YAML file.")],
     runs: Runs = Path("runs"),

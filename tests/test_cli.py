@@ -22,7 +22,7 @@ def test_help_imports_neither_torch_nor_pydantic() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    for verb in ("pretrain", "convert", "detect", "probe", "bench", "table"):
+    for verb in ("pretrain", "convert", "detect", "probe", "predict", "bench", "table"):
         assert verb in done.stdout
 
 

@@ -14,7 +14,7 @@ from detectron2.config import CfgNode
 from detectron2.engine import AMPTrainer, DefaultTrainer, HookBase, SimpleTrainer, TrainerBase, hooks
 from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 from detectron2.utils.env import seed_all_rng
-from detectron2.utils.events import EventStorage, EventWriter, JSONWriter, TensorboardXWriter
+from detectron2.utils.events import EventStorage, EventWriter, JSONWriter
 from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -25,9 +25,12 @@ from superinfo.processes import Agreement, buffers_left_alone, is_main_process, 
 from superinfo.progress import progress, say
 from superinfo.runs import StopSignal
 from superinfo.state import newest_state, read_state, remove_states, save_state
+from superinfo.tensorboard import TENSORBOARD
 from transfer.convert.proof import encoder_tensors, load_backbone
+from transfer.detection.events import EventsWriter
 from transfer.detection.loader import build_train_loader
 from transfer.detection.machine import schedule
+from transfer.detection.vocabulary import Vocabulary
 from transfer.detection.weights import Start
 
 FINAL = "model_final.pth"
@@ -52,6 +55,7 @@ def train(
     title: str,
     run_hash: str,
     start: Start,
+    vocabulary: Vocabulary,
     *,
     save_minutes: float,
     evaluation: Evaluation,
@@ -59,8 +63,8 @@ def train(
 ) -> Trained:
     """Fine-tune to the end of the schedule, from where a killed run stopped.
 
-    Leaves `model_final.pth`, which Detectron2 loads, `metrics.json` and TensorBoard's events in the config's output
-    folder. Raises Diverged on a loss that is not finite, EvidenceRefused if a backbone tensor was not loaded, UserError
+    Leaves in the config's output folder `model_final.pth`, which Detectron2 loads and which names classes and keypoints,
+    `metrics.json` and `tensorboard/`. Raises Diverged on a loss that is not finite, EvidenceRefused if a backbone tensor was not loaded, UserError
     if memory does not suffice, and Interrupted, with the state saved, on SIGTERM and SIGUSR1.
     """
     final = Path(cfg.OUTPUT_DIR) / FINAL
@@ -75,15 +79,15 @@ def train(
     with _explained(trainer):
         trainer.train()
     trained = Trained(trainer.bare, trainer.seconds(), notes)
-    trainer.agreement.first(lambda: _finish(trainer, trained, final))
+    trainer.agreement.first(lambda: _finish(trainer, trained, vocabulary, final))
     return trained
 
 
-def _finish(trainer: "Trainer", trained: Trained, final: Path) -> None:
+def _finish(trainer: "Trainer", trained: Trained, vocabulary: Vocabulary, final: Path) -> None:
     state = trained.model.state_dict()
     if not all(tensor.isfinite().all() for tensor in state.values()):
         raise Diverged(f"{trainer.title}: weights are not finite after the last iteration; {trainer.remedy()}")
-    payload = {"model": state, "seconds": trained.seconds, "notes": trained.notes}
+    payload = {"model": state, "seconds": trained.seconds, "notes": trained.notes, **vocabulary.payload}
     write_atomically(final, lambda file: torch.save(payload, file))
     remove_states(trainer.folder)
 
@@ -223,7 +227,7 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
         """Return the writers of metrics.json and TensorBoard, without what a resumed run does again."""
         curves = self.folder / "metrics.json"
         keep_lines(curves, lambda metrics: metrics["iteration"] < self.start_iter)
-        return [JSONWriter(str(curves)), TensorboardXWriter(str(self.folder))]
+        return [JSONWriter(str(curves), LOG_EVERY), EventsWriter(self.folder / TENSORBOARD, self.start_iter, LOG_EVERY)]
 
 
 def _in_parallel(model: nn.Module) -> nn.Module:

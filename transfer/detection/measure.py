@@ -1,0 +1,132 @@
+"""From a detector to its record: data and config before, scores, pictures and costs after."""
+
+import contextlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode
+from torch import nn
+
+from superinfo.artifacts import Cost, Metric, Record, What, Who
+from superinfo.processes import is_main_process, world_size
+from superinfo.runs import peak_memory_mib, provenance
+from superinfo.spec import identity_hash
+from transfer.detection.config import build_config, read_needs
+from transfer.detection.data import Splits, register
+from transfer.detection.evaluate import PREDICTIONS, count_detector_flops, evaluate
+from transfer.detection.machine import fit_to_machine
+from transfer.detection.pictures import draw_predictions
+from transfer.detection.weights import Start
+from transfer.deviations import deviations
+from transfer.recipe import RECIPES, DetectRecipe
+
+PICTURES = "pictures.png"
+LOGGERS = ("detectron2", "fvcore", "iopath")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Data that Detectron2 knows, the config that runs on this machine, and what it changes of the protocol."""
+
+    splits: Splits
+    cfg: CfgNode
+    changes: list[str]
+
+
+def prepare(recipe: DetectRecipe, start: Start, seed: int, folder: Path, runs: Path, kind: str) -> Setting:
+    """Check and register the data and build the config. Raises UserError as `register` and `build_config` do."""
+    device = torch.device(kind)
+    splits = register(recipe.data, runs, read_needs(recipe))
+    protocol = build_config(recipe, start.overlay, start.file, splits, seed, device, folder)
+    cfg, changes = fit_to_machine(protocol, device, world_size(), recipe.images_per_device)
+    return Setting(splits, cfg, changes)
+
+
+def publish(
+    recipe: DetectRecipe,
+    who: Who,
+    seed: int,
+    path: Path,
+    setting: Setting,
+    model: nn.Module,
+    seconds: float,
+    notes: Sequence[str],
+) -> None:
+    """Score a detector with all processes; write pictures and, last, the record with the first one.
+
+    `seconds` are those that it took so far; `notes` are what the record has to say besides deviations.
+    """
+    began = time.monotonic()
+    cfg, test = setting.cfg, setting.splits.test
+    metrics = evaluate(cfg, model, test.annotations)
+    if not is_main_process():
+        return
+    predictions = json.loads((path.parent / PREDICTIONS).read_bytes())
+    draw_predictions(test.annotations, predictions, path.parent / PICTURES, recipe.pictures)
+    flops, flops_input = count_detector_flops(cfg, model)
+    changed = deviations(recipe, recipe.name, RECIPES)
+    Record(
+        run=path.parent.name,
+        seed=seed,
+        who=who,
+        what=What(
+            task=_task(cfg),
+            dataset=recipe.data.title,
+            split=test.annotations.title,
+            samples=test.images,
+            protocol=recipe.protocol,
+            protocol_version=recipe.protocol_version,
+        ),
+        metrics=metrics,
+        deviations=[*changed, *setting.splits.notes, *setting.changes, *notes],
+        recipe=recipe.model_dump(mode="json"),
+        recipe_hash=identity_hash(recipe),
+        cost=Cost(
+            wall_seconds=seconds + time.monotonic() - began,
+            peak_memory_mib=peak_memory_mib(),
+            parameters=sum(p.numel() for p in model.parameters()),
+            flops=flops,
+            flops_input=flops_input,
+        ),
+        provenance=provenance(),
+    ).write(path)
+
+
+def figures(metrics: Mapping[str, Metric]) -> dict[str, float]:
+    """Return those that are defined, for curves."""
+    return {name: metric.value for name, metric in metrics.items() if metric.value is not None}
+
+
+@contextlib.contextmanager
+def logged_to(folder: Path) -> Iterator[None]:
+    """Send Detectron2's log, and what libraries print, to `log.txt`: stdout is for the artifact's path.
+
+    Only the first process's is kept.
+    """
+    path = folder / "log.txt" if is_main_process() else Path(os.devnull)
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    for logger in loggers:
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.addHandler(handler)
+    try:
+        with path.open("a") as file, contextlib.redirect_stdout(file):
+            yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+        handler.close()
+
+
+def _task(cfg: CfgNode) -> str:
+    if cfg.MODEL.KEYPOINT_ON:
+        return "keypoint_detection"
+    return "instance_segmentation" if cfg.MODEL.MASK_ON else "object_detection"
