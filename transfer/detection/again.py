@@ -91,10 +91,10 @@ def _flat(cfg: CfgNode, prefix: str) -> dict[str, Any]:
 def _compare(record: Record, found: dict[str, Metric]) -> None:
     for name, metric in record.metrics.items():
         now = found[name].value if name in found else None
-        if metric.value is None or now is None:
-            same = metric.value is now
-        else:
-            same = abs(metric.value - now) <= TOLERANCE
-        if not same:
+        if not _same(metric.value, now):
             raise SuperInfoError(f"{record.run}: {name} is {now} now, and {metric.value} in its record, which stays")
     say(f"{record.run}: evaluated again, all {len(record.metrics)} figures as in its record")
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    return one is other if one is None or other is None else abs(one - other) <= TOLERANCE

@@ -19,6 +19,7 @@ from superinfo.runs import peak_memory_mib, provenance
 from superinfo.spec import identity_hash
 from transfer.detection.config import build_config, read_needs
 from transfer.detection.data import Splits, register
+from transfer.detection.detect import PICTURES
 from transfer.detection.evaluate import PREDICTIONS, count_detector_flops, evaluate
 from transfer.detection.machine import fit_to_machine
 from transfer.detection.pictures import draw_predictions
@@ -26,7 +27,6 @@ from transfer.detection.weights import Start
 from transfer.deviations import deviations
 from transfer.recipe import RECIPES, DetectRecipe
 
-PICTURES = "pictures.png"
 LOGGERS = ("detectron2", "fvcore", "iopath")
 
 

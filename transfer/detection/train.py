@@ -63,9 +63,10 @@ def train(
 ) -> Trained:
     """Fine-tune to the end of the schedule, from where a killed run stopped.
 
-    Leaves in the config's output folder `model_final.pth`, which Detectron2 loads and which names classes and keypoints,
-    `metrics.json` and `tensorboard/`. Raises Diverged on a loss that is not finite, EvidenceRefused if a backbone tensor was not loaded, UserError
-    if memory does not suffice, and Interrupted, with the state saved, on SIGTERM and SIGUSR1.
+    Leaves in the config's output folder `model_final.pth`, which Detectron2 loads and which names classes and
+    keypoints, `metrics.json` and `tensorboard/`. Raises Diverged on a loss that is not finite, EvidenceRefused if a
+    backbone tensor was not loaded, UserError if memory does not suffice, and Interrupted, with the state saved, on
+    SIGTERM and SIGUSR1.
     """
     final = Path(cfg.OUTPUT_DIR) / FINAL
     if final.exists():

@@ -17,7 +17,7 @@ import torch
 from superinfo.artifacts import OVERLAY, RECORD, WEIGHTS, Record, load_checkpoint, tensors_sha256
 from superinfo.errors import Diverged, EvidenceRefused, UserError
 from superinfo.state import PATTERN
-from tests.transfer.detection.tiny_detector import recipe
+from tests.transfer.detection.tiny_detector import tiny_detector
 from transfer.convert import convert
 from transfer.detection.detect import PICTURES, detect
 from transfer.detection.train import FINAL
@@ -28,7 +28,7 @@ MakeCheckpoint = Callable[..., Path]
 def test_a_record_says_who_was_measured_on_what(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
     checkpoint = make_checkpoint(stem="stl", width=0.125)
     weights = convert(checkpoint, tmp_path / "weights")
-    path = detect(recipe(), weights, seed=1, runs=tmp_path / "runs", device="cpu")
+    path = detect(tiny_detector(), weights, seed=1, runs=tmp_path / "runs", device="cpu")
     record = Record.read(path)
     assert record.who.tensors_sha256 == tensors_sha256(load_checkpoint(checkpoint)[1])
     assert (record.who.method, record.who.encoder.stem, record.seed) == ("simclr", "stl", 1)
@@ -45,10 +45,10 @@ def test_a_record_says_who_was_measured_on_what(make_checkpoint: MakeCheckpoint,
 
 
 def test_random_weights_are_said_to_be_random_and_a_finished_run_is_left_alone(tmp_path: Path) -> None:
-    path = detect(recipe(), None, seed=0, runs=tmp_path, device="cpu")
+    path = detect(tiny_detector(), None, seed=0, runs=tmp_path, device="cpu")
     assert Record.read(path).who.tensors_sha256 is None
     before = {file: file.stat().st_mtime_ns for file in path.parent.iterdir()}
-    assert detect(recipe(), None, seed=0, runs=tmp_path, device="cpu") == path
+    assert detect(tiny_detector(), None, seed=0, runs=tmp_path, device="cpu") == path
     assert {file: file.stat().st_mtime_ns for file in path.parent.iterdir()} == before
 
 
@@ -56,7 +56,7 @@ def test_fine_tuning_starts_from_the_converted_weights(make_checkpoint: MakeChec
     checkpoint = make_checkpoint(width=0.125)
     weights = convert(checkpoint, tmp_path / "weights")
     unchanged = {"SOLVER.BASE_LR": 0.0, "SOLVER.MAX_ITER": 1}
-    path = detect(recipe(unchanged), weights, seed=0, runs=tmp_path / "runs", device="cpu")
+    path = detect(tiny_detector(unchanged), weights, seed=0, runs=tmp_path / "runs", device="cpu")
     _, state = load_checkpoint(checkpoint)
     trained = torch.load(path.parent / FINAL, weights_only=True)["model"]
     assert torch.equal(trained["backbone.bottom_up.res4.1.conv2.weight"], state["layer3.1.conv2.weight"])
@@ -65,7 +65,7 @@ def test_fine_tuning_starts_from_the_converted_weights(make_checkpoint: MakeChec
 def test_a_killed_run_ends_where_an_undisturbed_one_does(tmp_path: Path) -> None:
     options = {"SOLVER.MAX_ITER": 12}
     file = tmp_path / "tiny.yaml"
-    file.write_text(json.dumps(recipe(options, save_minutes=1e-4).model_dump(mode="json")))
+    file.write_text(json.dumps(tiny_detector(options, save_minutes=1e-4).model_dump(mode="json")))
     command = [sys.executable, "-m", "superinfo.cli", "detect", str(file), "--weights", "random", "--device", "cpu"]
     command += ["--runs", str(tmp_path / "killed")]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -80,7 +80,7 @@ def test_a_killed_run_ends_where_an_undisturbed_one_does(tmp_path: Path) -> None
     assert "resumed at iteration" in resumed.stderr
     assert resumed.stdout.strip().endswith(RECORD)
     assert len(resumed.stdout.splitlines()) == 1
-    whole = detect(recipe(options), None, seed=0, runs=tmp_path / "whole", device="cpu")
+    whole = detect(tiny_detector(options), None, seed=0, runs=tmp_path / "whole", device="cpu")
     ended = [
         tensors_sha256(torch.load(folder / FINAL, weights_only=True)["model"])
         for folder in (Path(resumed.stdout.strip()).parent, whole.parent)
@@ -91,7 +91,7 @@ def test_a_killed_run_ends_where_an_undisturbed_one_does(tmp_path: Path) -> None
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_no_record(tmp_path: Path) -> None:
     options = {"SOLVER.OPTIMIZER": "SGD", "SOLVER.BASE_LR": 1e18, "SOLVER.WARMUP_ITERS": 0}
     with pytest.raises(Diverged, match=r"not finite at iteration \d+; lower SOLVER\.BASE_LR"):
-        detect(recipe(options), None, seed=0, runs=tmp_path, device="cpu")
+        detect(tiny_detector(options), None, seed=0, runs=tmp_path, device="cpu")
     assert not list(tmp_path.rglob(RECORD))
 
 
@@ -105,7 +105,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_no_record(tmp_path: 
 )
 def test_a_wrong_option_is_named(tmp_path: Path, options: dict[str, Any], told: str) -> None:
     with pytest.raises(UserError, match=told) as caught:
-        detect(recipe(options), None, seed=0, runs=tmp_path, device="cpu")
+        detect(tiny_detector(options), None, seed=0, runs=tmp_path, device="cpu")
     assert "\n" not in str(caught.value)
 
 
@@ -116,13 +116,13 @@ def test_weights_that_are_not_what_the_evidence_speaks_of_are_refused(
     with (weights / WEIGHTS).open("ab") as file:
         file.write(b"x")
     with pytest.raises(EvidenceRefused, match=r"detectron2\.pkl: not the file that conversion\.json speaks of"):
-        detect(recipe(), weights, seed=0, runs=tmp_path, device="cpu")
+        detect(tiny_detector(), weights, seed=0, runs=tmp_path, device="cpu")
     with pytest.raises(UserError, match="no converted weights"):
-        detect(recipe(), tmp_path, seed=0, runs=tmp_path, device="cpu")
+        detect(tiny_detector(), tmp_path, seed=0, runs=tmp_path, device="cpu")
 
 
 def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
-    detect_once = recipe({"SOLVER.MAX_ITER": 12})
+    detect_once = tiny_detector({"SOLVER.MAX_ITER": 12})
     path = detect(detect_once, None, seed=0, runs=tmp_path, device="cpu")
     path.unlink()
     (path.parent / FINAL).unlink()
@@ -139,10 +139,10 @@ def test_an_overlay_that_is_not_what_was_proven_is_refused(make_checkpoint: Make
     overlay = weights / OVERLAY
     overlay.write_text(overlay.read_text().replace("RGB", "BGR"))
     with pytest.raises(EvidenceRefused, match=r"detectron2\.yaml: not the file that conversion\.json speaks of"):
-        detect(recipe(), weights, seed=0, runs=tmp_path, device="cpu")
+        detect(tiny_detector(), weights, seed=0, runs=tmp_path, device="cpu")
 
 
 def test_a_detector_that_finds_nothing_has_an_ap_of_zero(tmp_path: Path) -> None:
     options = {"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 1.5, "SOLVER.MAX_ITER": 1}
-    record = Record.read(detect(recipe(options), None, seed=0, runs=tmp_path, device="cpu"))
+    record = Record.read(detect(tiny_detector(options), None, seed=0, runs=tmp_path, device="cpu"))
     assert [record.metrics[f"{kind}/AP50"].value for kind in ("box", "mask")] == [0.0, 0.0]

@@ -16,7 +16,7 @@ from superinfo.artifacts import RECORD, Record, tensors_sha256
 from superinfo.errors import Diverged, Interrupted, UserError
 from superinfo.runs import StopSignal
 from superinfo.state import PATTERN
-from tests.transfer.detection import tiny_detector as tiny
+from tests.transfer.detection.tiny_detector import tiny_detector
 from transfer.detection.detect import detect
 from transfer.detection.launch import launch
 from transfer.detection.train import FINAL
@@ -52,7 +52,7 @@ def test_more_processes_than_gpus_are_refused(tmp_path: Path, monkeypatch: pytes
 
 def command(folder: Path, **changes: Any) -> list[str]:
     file = folder / "tiny.yaml"
-    file.write_text(json.dumps(tiny.recipe(**changes).model_dump(mode="json")))
+    file.write_text(json.dumps(tiny_detector(**changes).model_dump(mode="json")))
     return [sys.executable, "-m", "superinfo.cli", "detect", str(file), "--weights", "random", "--device", "cpu"]
 
 
@@ -60,7 +60,7 @@ def command(folder: Path, **changes: Any) -> list[str]:
 def test_two_processes_stopped_by_a_signal_resume_and_end_as_if_undisturbed(tmp_path: Path) -> None:
     options = {"SOLVER.MAX_ITER": 12}
     file = command(tmp_path, options=options, save_minutes=1e-4)
-    whole = detect(tiny.recipe(options), None, seed=0, runs=tmp_path / "whole", device="cpu", devices=2)
+    whole = detect(tiny_detector(options), None, seed=0, runs=tmp_path / "whole", device="cpu", devices=2)
     run = [*file, "--runs", str(tmp_path / "stopped"), "--devices", "2"]
     process = subprocess.Popen(run, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
@@ -85,7 +85,7 @@ def test_two_processes_stopped_by_a_signal_resume_and_end_as_if_undisturbed(tmp_
 def test_a_run_begun_with_another_batch_is_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StopSignal, "received", True)
     with pytest.raises(Interrupted, match="stopped after iteration 1; the same command resumes"):
-        detect(tiny.recipe(), None, seed=0, runs=tmp_path, device="cpu")
+        detect(tiny_detector(), None, seed=0, runs=tmp_path, device="cpu")
     monkeypatch.undo()
     with pytest.raises(UserError, match=r"begun with IMS_PER_BATCH 2, now 1, BASE_LR .*: resume it as it was begun"):
-        detect(tiny.recipe(images_per_device=1), None, seed=0, runs=tmp_path, device="cpu")
+        detect(tiny_detector(images_per_device=1), None, seed=0, runs=tmp_path, device="cpu")

@@ -12,7 +12,7 @@ from detectron2.config import CfgNode
 
 from superinfo.artifacts import Pixels
 from superinfo.errors import UserError
-from tests.transfer.detection import tiny_detector as tiny
+from tests.transfer.detection.tiny_detector import tiny_detector
 from transfer.detection.config import build_config, read_needs
 from transfer.detection.data import register
 from transfer.detection.loader import Place, build_train_loader, group_by_shape, repeats, stream
@@ -22,7 +22,7 @@ from transfer.overlay import encoder_overlay
 @pytest.fixture(scope="module")
 def cfg(tmp_path_factory: pytest.TempPathFactory) -> CfgNode:
     folder = tmp_path_factory.mktemp("runs")
-    recipe = tiny.recipe({"INPUT.MIN_SIZE_TRAIN": [48, 56, 64, 72], "SOLVER.IMS_PER_BATCH": 4})
+    recipe = tiny_detector({"INPUT.MIN_SIZE_TRAIN": [48, 56, 64, 72], "SOLVER.IMS_PER_BATCH": 4})
     splits = register(recipe.data, folder, read_needs(recipe))
     overlay = encoder_overlay(recipe.encoder, Pixels(mean=recipe.mean, std=recipe.std))
     return build_config(recipe, overlay, None, splits, 3, torch.device("cpu"), folder)

@@ -12,7 +12,7 @@ from detectron2.engine import DefaultTrainer, HookBase
 from torch.utils.data import Sampler
 
 from superinfo.artifacts import Pixels
-from tests.transfer.detection import tiny_detector as tiny
+from tests.transfer.detection.tiny_detector import tiny_detector
 from transfer.detection.config import build_config, read_needs
 from transfer.detection.data import register
 from transfer.detection.loader import stream
@@ -73,7 +73,7 @@ def test_a_bare_default_trainer_has_the_same_losses(detector: str, tmp_path: Pat
         "DATALOADER.NUM_WORKERS": 0,
         "DATALOADER.ASPECT_RATIO_GROUPING": False,
     }
-    recipe = tiny.recipe(options, config=detector)
+    recipe = tiny_detector(options, config=detector)
     splits = register(recipe.data, tmp_path, read_needs(recipe))
     overlay = encoder_overlay(recipe.encoder, Pixels(mean=recipe.mean, std=recipe.std))
     cfg = build_config(recipe, overlay, None, splits, 7, torch.device("cpu"), tmp_path)

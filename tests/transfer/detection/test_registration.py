@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from tests.transfer.test_detect import recipe
 
 from superinfo.artifacts import Pixels
 from superinfo.datasets.scenes import World, write_scenes
@@ -27,6 +26,7 @@ from tests.transfer.detection.tiny import (
     write_image,
     write_voc,
 )
+from tests.transfer.detection.tiny_detector import tiny_detector
 from transfer.detection.config import build_config, read_needs
 from transfer.detection.data import Splits, register
 from transfer.overlay import encoder_overlay
@@ -34,7 +34,7 @@ from transfer.recipe import AnyDetectionSet, DetectRecipe
 
 
 def data_of(kind: str, **fields: Any) -> AnyDetectionSet:
-    return recipe(data={"kind": kind, **fields}).data
+    return tiny_detector(data={"kind": kind, **fields}).data
 
 
 def coco_set(root: Path | None, **fields: Any) -> AnyDetectionSet:
@@ -216,10 +216,10 @@ def config_of(made: DetectRecipe, splits: Splits, folder: Path) -> Any:
 
 
 def test_needs_are_those_of_the_recipes_detector() -> None:
-    assert read_needs(recipe()) == MASKS
-    assert read_needs(recipe({"MODEL.MASK_ON": False, "MODEL.KEYPOINT_ON": True})) == POINTS
+    assert read_needs(tiny_detector()) == MASKS
+    assert read_needs(tiny_detector({"MODEL.MASK_ON": False, "MODEL.KEYPOINT_ON": True})) == POINTS
     with pytest.raises(UserError, match=r"SOLVER\.LR is no option"):
-        read_needs(recipe({"SOLVER.LR": 1}))
+        read_needs(tiny_detector({"SOLVER.LR": 1}))
 
 
 def test_the_config_is_made_for_the_data(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_the_config_is_made_for_the_data(tmp_path: Path) -> None:
     for each in coco["annotations"]:
         each["keypoints"] = [1, 1, 2] * 2
     write_coco(tmp_path, train=coco, test=coco)
-    made = recipe({"MODEL.KEYPOINT_ON": True})
+    made = tiny_detector({"MODEL.KEYPOINT_ON": True})
     cfg = config_of(made, register(coco_set(tmp_path), tmp_path / "runs", read_needs(made)), tmp_path)
     assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == cfg.MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS == 2
     assert cfg.INPUT.MASK_FORMAT == "polygon"
@@ -241,11 +241,11 @@ def test_the_config_is_made_for_the_data(tmp_path: Path) -> None:
 def test_a_number_of_classes_that_is_not_the_datas_is_refused(tmp_path: Path) -> None:
     write_coco(tmp_path)
     splits = register(coco_set(tmp_path), tmp_path / "runs", MASKS)
-    config_of(recipe({"MODEL.ROI_HEADS.NUM_CLASSES": 2}), splits, tmp_path)
+    config_of(tiny_detector({"MODEL.ROI_HEADS.NUM_CLASSES": 2}), splits, tmp_path)
     with pytest.raises(
         UserError, match=r"NUM_CLASSES is 80, but the data has 2, the first 'dog'; leave the option out"
     ):
-        config_of(recipe({"MODEL.ROI_HEADS.NUM_CLASSES": 80}), splits, tmp_path)
+        config_of(tiny_detector({"MODEL.ROI_HEADS.NUM_CLASSES": 80}), splits, tmp_path)
 
 
 @needs_shared

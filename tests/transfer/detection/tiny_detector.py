@@ -1,13 +1,14 @@
-"""A detector that trains in seconds on a CPU."""
+"""The smallest recipe of a detector: a slim Mask R-CNN on generated scenes of two classes."""
 
 from typing import Any
 
 from transfer.recipe import DetectRecipe
 
+CLASSES = ("disk", "cross")
 RECIPE: dict[str, Any] = {
     "name": "tiny",
     "protocol": "test",
-    "data": {"kind": "scenes", "size": 64, "classes": ["disk", "cross"], "train": 12, "test": 6, "objects": [1, 3]},
+    "data": {"kind": "scenes", "size": 64, "classes": CLASSES, "train": 12, "test": 6, "objects": [1, 3]},
     "config": "mask_rcnn_fpn_cpu",
     "options": {
         "MODEL.FPN.OUT_CHANNELS": 16,
@@ -24,5 +25,5 @@ RECIPE: dict[str, Any] = {
 }
 
 
-def recipe(options: dict[str, Any] | None = None, **changes: Any) -> DetectRecipe:
+def tiny_detector(options: dict[str, Any] | None = None, **changes: Any) -> DetectRecipe:
     return DetectRecipe.parse(RECIPE | changes | {"options": RECIPE["options"] | (options or {})}, "test")

@@ -9,7 +9,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
 from superinfo.artifacts import RECORD
-from tests.transfer.tiny_detector import tiny_detector
+from tests.transfer.detection.tiny_detector import tiny_detector
 from transfer.detection import train
 from transfer.detection.detect import detect
 

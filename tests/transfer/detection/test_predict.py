@@ -22,7 +22,7 @@ from pycocotools.coco import COCO
 from superinfo.artifacts import RECORD, Record
 from superinfo.cli import main
 from superinfo.errors import UserError
-from tests.transfer.tiny_detector import CLASSES, tiny_detector
+from tests.transfer.detection.tiny_detector import CLASSES, tiny_detector
 from transfer.detection import pictures
 from transfer.detection import predict as predicting
 from transfer.detection.annotations import Annotations
