@@ -15,6 +15,7 @@ from transfer.detection.config import apply_options, read_config, read_needs
 from transfer.detection.data import register
 from transfer.detection.evaluate import evaluate
 from transfer.detection.measure import Setting, logged_to, publish
+from transfer.detection.train import FINAL
 from transfer.detection.trained import load_detector
 from transfer.recipe import DetectRecipe
 from transfer.who import inputs_of
@@ -30,7 +31,7 @@ def evaluate_again(recipe: DetectRecipe, who: Who, seed: int, path: Path, runs: 
     recipe tests on other data or in another way, the figures become a record at `path`, which names the run that
     trained. Raises UserError if no finished run did, and SuperInfoError if figures differ from the record's.
     """
-    run = path.parent if path.exists() else _trained_alike(recipe, who, seed, runs)
+    run = path.parent if (path.parent / FINAL).exists() else _trained_alike(recipe, who, seed, runs)
     detector = load_detector(run, torch.device(kind), _test_options(recipe))
     splits = register(recipe.data, runs, read_needs(recipe))
     cfg = detector.cfg.clone()

@@ -1,0 +1,91 @@
+"""--evaluate-only: a finished run scored again, and on other test data, without training."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from superinfo.artifacts import RECORD, Record
+from superinfo.errors import SuperInfoError, UserError
+from tests.transfer.detection.tiny_detector import RECIPE, tiny_detector
+from transfer.detection import train
+from transfer.detection.detect import detect
+from transfer.detection.train import FINAL
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return detect(tiny_detector(), None, seed=0, runs=tmp_path_factory.mktemp("runs"), device="cpu")
+
+
+@pytest.fixture
+def runs(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of that run, where nothing is to be trained."""
+    shutil.copytree(finished.parents[1], tmp_path / "runs")
+
+    def trained(*_: Any, **__: Any) -> None:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(train, "Trainer", trained)
+    return tmp_path / "runs"
+
+
+def again(runs: Path, options: dict[str, Any] | None = None, **changes: Any) -> Path:
+    return detect(tiny_detector(options, **changes), None, seed=0, runs=runs, device="cpu", evaluate_only=True)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file() and file.name != "log.txt"}
+
+
+def test_a_finished_run_is_scored_again_and_left_as_it_is(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (record,) = runs.glob(f"*/{RECORD}")
+    before = contents(record.parent)
+    assert again(runs) == record
+    assert contents(record.parent) == before
+    told = capsys.readouterr().err
+    assert f"all {len(Record.read(record).metrics)} figures as in its record" in told
+
+
+def test_figures_that_are_not_the_records_are_told(runs: Path) -> None:
+    (record,) = runs.glob(f"*/{RECORD}")
+    found = Record.read(record)
+    better = found.metrics["box/AP"].model_copy(update={"value": 99.0})
+    found.model_copy(update={"metrics": found.metrics | {"box/AP": better}}).write(record)
+    before = record.read_bytes()
+    with pytest.raises(SuperInfoError, match=r"box/AP is .* now, and 99\.0 in its record, which stays"):
+        again(runs)
+    assert record.read_bytes() == before
+
+
+def test_other_test_data_give_a_record_of_its_own(runs: Path) -> None:
+    (trained,) = runs.glob(f"*/{RECORD}")
+    path = again(runs, {"TEST.DETECTIONS_PER_IMAGE": 1}, data=RECIPE["data"] | {"test": 4, "test_split": "val"})
+    record = Record.read(path)
+    assert path != trained
+    assert (record.what.split, record.what.samples) == ("val", 4)
+    assert record.deviations == [f"evaluated only; trained by the run {trained.parent.name}"]
+    assert not (path.parent / FINAL).exists()
+    assert Record.read(trained).what.split == "test"
+    assert again(runs, {"TEST.DETECTIONS_PER_IMAGE": 1}, data=RECIPE["data"] | {"test": 4, "test_split": "val"}) == path
+
+
+@pytest.mark.parametrize("changes", [{"options": {"SOLVER.MAX_ITER": 5}}, {"data": RECIPE["data"] | {"train": 13}}])
+def test_another_training_is_no_finished_run(runs: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="no finished run of tiny with random, seed 0; run it without --evaluate-only"):
+        again(runs, **changes)
+    assert len(list(runs.glob(f"*/{RECORD}"))) == 1
+
+
+def test_out_of_gpu_memory_says_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr(train.Trainer, "run_step", full)
+    with pytest.raises(
+        UserError, match=r"out of GPU memory at iteration 0 with 2 images per device; --set images_per_"
+    ):
+        detect(tiny_detector(), None, seed=0, runs=tmp_path, device="cpu")
+    assert not list(tmp_path.rglob(RECORD))
