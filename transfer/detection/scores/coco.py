@@ -89,13 +89,18 @@ def mean(values: Floats) -> float | None:
 
 
 def class_figures(annotations: Annotations, curves: Curves) -> dict[str, float | None]:
-    """Return `AP-<class>` of each class, in percent; a name that two classes share is followed by the category's id."""
+    """Return `AP-<class>` of each class, over all areas, in percent."""
+    return {f"AP-{name}": mean(curves.precision[:, :, k, 0, -1]) for k, name in enumerate(class_names(annotations))}
+
+
+def class_names(annotations: Annotations) -> list[str]:
+    """Return the classes' names; one that two share is followed by the category's id. Raises UserError if unclear."""
     counts = Counter(annotations.classes)
-    pairs = list(zip(annotations.classes, annotations.category_ids, strict=True))
+    pairs = zip(annotations.classes, annotations.category_ids, strict=True)
     names = [name if counts[name] == 1 else f"{name} (id {key})" for name, key in pairs]
     if len(set(names)) < len(names):
         raise UserError(f"{annotations.source}: categories cannot be told apart by name and id; rename them")
-    return {f"AP-{name}": mean(curves.precision[:, :, k, 0, -1]) for k, name in enumerate(names)}
+    return names
 
 
 def refuse_without(annotations: Annotations, field: str, what: str, remedy: str) -> None:
