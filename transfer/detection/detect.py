@@ -1,11 +1,12 @@
 """One detection run: recipe and weights in, record.json out."""
 
 import contextlib
+import json
 import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -14,10 +15,14 @@ from superinfo.errors import UserError
 from superinfo.runs import locked, peak_memory_mib, provenance, reset_peak_memory, run_id
 from superinfo.spec import identity_hash
 from transfer.convert.verify import read_evidence, verify
+from transfer.detection.annotations import Annotations
 from transfer.deviations import deviations
 from transfer.overlay import encoder_overlay
 from transfer.recipe import RECIPES, DetectRecipe
 from transfer.who import inputs_of, random_who, who_from
+
+if TYPE_CHECKING:
+    from transfer.detection.data import RegisteredSplit
 
 LOGGERS = ("detectron2", "fvcore", "iopath")
 PICTURES = "pictures.png"
@@ -72,7 +77,7 @@ def _measure(
     with _logged_to(folder / "log.txt"):
         model, seconds = train(cfg, folder.name, recipe.save_minutes)
         start = time.monotonic()
-        metrics = evaluate(cfg, model)
+        metrics = evaluate(cfg, model, _read_annotations(splits[1]))
         draw_predictions(cfg, folder / PICTURES, recipe.pictures)
         seconds += time.monotonic() - start
         flops, flops_input = count_detector_flops(cfg, model)
@@ -102,6 +107,13 @@ def _measure(
         ),
         provenance=provenance(),
     ).write(path)
+
+
+def _read_annotations(split: "RegisteredSplit") -> Annotations:
+    from detectron2.data import MetadataCatalog
+
+    images = Path(MetadataCatalog.get(split.name).image_root)
+    return Annotations(split.json_file.stem, split.json_file, images, json.loads(split.json_file.read_bytes()), "coco")
 
 
 def _read_overlay(weights: Path) -> dict[str, Any]:

@@ -7,9 +7,11 @@ result, which is most of its time. Here a class has cells for the images where i
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from faster_coco_eval import faster_eval_api_cpp as compiled
+from numpy.typing import NDArray
 
 from transfer.detection.scores.predictions import Flags, Floats, Indices
 
@@ -98,12 +100,12 @@ def _match(
     """Return the curves of one class, whose objects and detections are given in the order of their images."""
     images = np.union1d(objects.image[known], detections.image[found])
     # Numbered from 1, as 0 stands for no match.
-    columns = objects.area[known], objects.ignored[known], objects.crowd[known]
+    columns: tuple[NDArray[Any], ...] = (objects.area[known], objects.ignored[known], objects.crowd[known])
     known_entries = [
         {"id": number, "area": area, "ignore": ignored, "iscrowd": crowd}
         for number, (area, ignored, crowd) in enumerate(zip(*(c.tolist() for c in columns), strict=True), 1)
     ]
-    columns = detections.area[found], detections.score[found], detections.forgiven[found]
+    columns = (detections.area[found], detections.score[found], detections.forgiven[found])
     found_entries = [
         {"id": number, "area": area, "score": score, "lvis_mark": forgiven}
         for number, (area, score, forgiven) in enumerate(zip(*(c.tolist() for c in columns), strict=True), 1)

@@ -138,7 +138,7 @@ def _average_precision(difficult: Flags, matched: Flags, nearest: Indices, count
     precision = np.cumsum(right) / np.maximum(np.cumsum(counted), np.finfo(np.float64).eps)
     if is_2007:
         tops = [precision[recall >= level].max(initial=0) for level in np.arange(0, 1.1, 0.1)]
-        return float(sum(top / 11 for top in tops))
+        return float(np.mean(tops))
     recall = np.concatenate([[0], recall, [1]])
     precision = np.concatenate([[0], precision, [0]])
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
