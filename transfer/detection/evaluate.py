@@ -1,43 +1,69 @@
-"""COCO box and mask AP of a detector on its test split, and what a forward pass costs."""
+"""What a detector finds on its test split and how good that is, and what a forward pass costs."""
 
 import json
-import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader
-from detectron2.evaluation import COCOEvaluator, inference_on_dataset
+from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
+from detectron2.evaluation.coco_evaluation import instances_to_coco_json
+from detectron2.utils import comm
 from detectron2.utils.analysis import FlopCountAnalysis
 from torch import nn
 
 from superinfo.artifacts import Metric
 from superinfo.files import write_bytes
+from superinfo.progress import Advance, progress
+from transfer.detection.annotations import Annotations
 from transfer.detection.mapper import Mapper
+from transfer.detection.scores.coco import Kind
+from transfer.detection.scores.metrics import score
 
-TASKS = {"bbox": "box", "segm": "mask"}
 PREDICTIONS = "coco_instances_results.json"
-OVERALL = ("AP", "AP50", "AP75")
-"""0 for a detector that finds nothing, for which Detectron2 says NaN."""
+Results = list[dict[str, Any]]
 
 
-def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, Metric]:
-    """Return `box/AP`, `mask/AP50`, ..., `mask/AP-<class>`, in percent, as pycocotools computes them."""
+def evaluate(cfg: CfgNode, model: nn.Module, annotations: Annotations) -> dict[str, Metric]:
+    """Run a detector over its test split; return `box/AP`, `mask/AP50`, ..., `mask/AP-<class>`, in percent.
+
+    All processes take part, each with a part of the images; the first leaves the predictions in the config's output
+    folder and scores them, the others return nothing. Image ids are those of `annotations`. Raises as `score` does.
+    """
     (name,) = cfg.DATASETS.TEST
-    with TemporaryDirectory() as folder:
-        evaluator = COCOEvaluator(name, tasks=tuple(TASKS), output_dir=folder, use_fast_impl=False)
-        loader = build_detection_test_loader(cfg, name, mapper=Mapper(cfg, is_train=False))
-        results = inference_on_dataset(model.eval(), loader, evaluator)
-        predictions = (Path(folder) / PREDICTIONS).read_bytes()
-    write_bytes(Path(cfg.OUTPUT_DIR) / PREDICTIONS, predictions)
-    found_any = bool(json.loads(predictions))
-    return {
-        f"{TASKS[task]}/{metric}": Metric(
-            value=_defined(value) if found_any or metric not in OVERALL else 0.0, unit="percent", higher_is_better=True
-        )
-        for task, metrics in results.items()
-        for metric, value in metrics.items()
-    }
+    loader = build_detection_test_loader(cfg, name, mapper=Mapper(cfg, is_train=False))
+    with _shown(f"{Path(cfg.OUTPUT_DIR).name}: evaluation", len(loader)) as advance:
+        predictions = inference_on_dataset(model.eval(), loader, Gathering(annotations.category_ids, advance))
+    if not comm.is_main_process():
+        return {}
+    write_bytes(Path(cfg.OUTPUT_DIR) / PREDICTIONS, json.dumps(predictions).encode())
+    return score(annotations, predictions, _kinds(cfg), cfg.TEST.KEYPOINT_OKS_SIGMAS)
+
+
+class Gathering(DatasetEvaluator):  # type: ignore[misc]  # Detectron2 has no types
+    """Gathers what all processes find as COCO result dicts, with the set's own category ids."""
+
+    def __init__(self, category_ids: tuple[int, ...], advance: Advance) -> None:
+        self.category_ids, self.advance = category_ids, advance
+        self.results: Results = []
+
+    def reset(self) -> None:
+        """Forget what was found."""
+        self.results = []
+
+    def process(self, inputs: Results, outputs: list[dict[str, Any]]) -> None:
+        """Take up what was found in some images."""
+        for image, output in zip(inputs, outputs, strict=True):
+            for result in instances_to_coco_json(output["instances"].to("cpu"), image["image_id"]):
+                self.results.append(result | {"category_id": self.category_ids[result["category_id"]]})
+        self.advance(len(inputs), "")
+
+    def evaluate(self) -> Results | None:
+        """Return the results of all processes in the order of the images; None but in the first."""
+        gathered = comm.gather(self.results, dst=0)
+        return [result for results in gathered for result in results] if comm.is_main_process() else None
 
 
 def count_detector_flops(cfg: CfgNode, model: nn.Module) -> tuple[float, str]:
@@ -49,6 +75,20 @@ def count_detector_flops(cfg: CfgNode, model: nn.Module) -> tuple[float, str]:
     return float(counted.total()), "x".join(map(str, (1, *first["image"].shape)))
 
 
-def _defined(value: float) -> float | None:
-    # pycocotools answers -1, in percent -100, and Detectron2 NaN, where there is nothing to average over.
-    return None if math.isnan(value) or value < 0 else float(value)
+def _kinds(cfg: CfgNode) -> tuple[Kind, ...]:
+    kinds: list[Kind] = ["box"]
+    if cfg.MODEL.MASK_ON:
+        kinds.append("mask")
+    if cfg.MODEL.KEYPOINT_ON:
+        kinds.append("keypoints")
+    return tuple(kinds)
+
+
+@contextmanager
+def _shown(title: str, images: int) -> Iterator[Advance]:
+    """Show the progress of the first process, which has as many images as any other."""
+    if comm.is_main_process():
+        with progress(title, images, "images") as advance:
+            yield advance
+    else:
+        yield lambda units, note: None
