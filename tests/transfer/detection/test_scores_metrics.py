@@ -101,4 +101,4 @@ def gather_in(rank: int, folder: str) -> None:
 
 
 def test_results_of_all_processes_come_together_in_the_first(tmp_path: Path) -> None:
-    start_processes(gather_in, (str(tmp_path),), nprocs=2, start_method="fork")
+    start_processes(gather_in, (str(tmp_path),), nprocs=2, start_method="fork")  # type: ignore[no-untyped-call]
