@@ -164,7 +164,7 @@ def _polygons(boxes: Floats, radii: Floats) -> list[list[float]]:
     angles = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
     circle = np.stack([np.cos(angles), np.sin(angles)], -1) * radii[..., None]
     points = boxes[:, None, :2] + (circle + 1) / 2 * boxes[:, None, 2:]
-    polygons: list[list[float]] = np.clip(points, 0, (WIDTH, HEIGHT)).reshape(len(boxes), -1).tolist()
+    polygons: list[list[float]] = np.clip(points, 0, (WIDTH, HEIGHT)).reshape(len(boxes), 2 * CORNERS).tolist()
     return polygons
 
 

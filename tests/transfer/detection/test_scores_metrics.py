@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from detectron2.config import get_cfg
 from detectron2.structures import Boxes, Instances
 from torch.multiprocessing.spawn import start_processes
 
 from superinfo.errors import UserError
 from transfer.detection.annotations import Annotations, Metric
-from transfer.detection.evaluate import Gathering
+from transfer.detection.evaluate import Gathering, _kinds
 from transfer.detection.scores.coco import Kind
 from transfer.detection.scores.metrics import score
 
@@ -60,6 +61,15 @@ def test_a_class_of_unknown_metric_is_not_scored_as_another() -> None:
     annotations, results = one_object("coco")
     with pytest.raises(KeyError):
         score(replace(annotations, metric="none"), results, ["box"])  # type: ignore[arg-type]
+
+
+def test_what_a_detector_gives_is_what_its_config_says() -> None:
+    cfg = get_cfg()
+    assert _kinds(cfg) == ("box",)
+    cfg.MODEL.MASK_ON = True
+    assert _kinds(cfg) == ("box", "mask")
+    cfg.MODEL.KEYPOINT_ON = True
+    assert _kinds(cfg) == ("box", "mask", "keypoints")
 
 
 def found(boxes: list[list[float]], classes: list[int]) -> dict[str, Instances]:
