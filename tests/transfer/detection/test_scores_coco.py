@@ -246,3 +246,11 @@ def test_an_object_that_lacks_what_is_compared_is_told(field: str, kind: Kind) -
     del annotations.coco["annotations"][2][field]
     with pytest.raises(UserError, match=r"1 objects do not have .*, first annotation 12; add"):
         coco_scores(annotations, results, kind)
+
+
+@pytest.mark.parametrize(("field", "kind"), [("segmentation", "mask"), ("keypoints", "keypoints")])
+def test_a_result_that_lacks_what_is_compared_is_told(field: str, kind: Kind) -> None:
+    annotations, results = adversarial(0)
+    del results[5][field]
+    with pytest.raises(UserError, match=rf"1 of .* predictions do not have `{field}`"):
+        coco_scores(annotations, results, kind)

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from detectron2.config import get_cfg
 from detectron2.structures import Boxes, Instances
 from torch.multiprocessing.spawn import start_processes
 
 from superinfo.errors import UserError
 from transfer.detection.annotations import Annotations, Metric
-from transfer.detection.evaluate import Gathering
+from transfer.detection.evaluate import Gathering, _kinds
 from transfer.detection.scores.coco import Kind
 from transfer.detection.scores.metrics import score
 
@@ -62,6 +63,15 @@ def test_a_class_of_unknown_metric_is_not_scored_as_another() -> None:
         score(replace(annotations, metric="none"), results, ["box"])  # type: ignore[arg-type]
 
 
+def test_what_a_detector_gives_is_what_its_config_says() -> None:
+    cfg = get_cfg()
+    assert _kinds(cfg) == ("box",)
+    cfg.MODEL.MASK_ON = True
+    assert _kinds(cfg) == ("box", "mask")
+    cfg.MODEL.KEYPOINT_ON = True
+    assert _kinds(cfg) == ("box", "mask", "keypoints")
+
+
 def found(boxes: list[list[float]], classes: list[int]) -> dict[str, Instances]:
     instances = Instances((64, 64))
     instances.pred_boxes = Boxes(torch.tensor(boxes))
@@ -101,4 +111,4 @@ def gather_in(rank: int, folder: str) -> None:
 
 
 def test_results_of_all_processes_come_together_in_the_first(tmp_path: Path) -> None:
-    start_processes(gather_in, (str(tmp_path),), nprocs=2, start_method="fork")
+    start_processes(gather_in, (str(tmp_path),), nprocs=2, start_method="fork")  # type: ignore[no-untyped-call]

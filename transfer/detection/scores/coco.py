@@ -74,9 +74,16 @@ def areas_of(found: Predictions, kind: Kind) -> Floats:
 
 
 def overlap_of(annotations: Annotations, found: Predictions, kind: Kind, oks_sigmas: Sequence[float] = ()) -> Overlap:
-    """Return how detections and objects overlap, given by their indices. Raises UserError if objects lack a `kind`."""
+    """Return how detections and objects overlap, given by their indices.
+
+    Raises UserError if objects or predictions lack a mask or keypoints.
+    """
     if kind == "box":
         return _box_overlap(annotations, found)
+    field = "segmentation" if kind == "mask" else "keypoints"
+    bare = sum(not entry.get(field) for entry in found.entries)
+    if bare:
+        raise UserError(f"{annotations.source}: {bare:,} of {len(found.entries):,} predictions do not have `{field}`")
     if kind == "mask":
         return _mask_overlap(annotations, found)
     return _pose_overlap(annotations, found, oks_sigmas)

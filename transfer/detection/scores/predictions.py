@@ -54,7 +54,7 @@ def read_predictions(annotations: Annotations, predictions: Sequence[dict[str, A
     box = np.array([p["bbox"] for p in predictions], np.float64).reshape(-1, 4)
     broken = ~(np.isfinite(score) & np.isfinite(box).all(1))
     if predictions and "keypoints" in predictions[0]:
-        broken |= ~np.array([np.isfinite(p["keypoints"]).all() for p in predictions])
+        broken |= ~np.array([np.isfinite(p.get("keypoints", ())).all() for p in predictions])
     _refuse(
         broken,
         lambda first: SuperInfoError(
