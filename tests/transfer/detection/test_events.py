@@ -2,16 +2,20 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from detectron2.utils.events import EventStorage
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
 from superinfo.artifacts import RECORD
 from tests.transfer.detection.tiny_detector import tiny_detector
 from transfer.detection import train
 from transfer.detection.detect import detect
+from transfer.detection.events import EventsWriter
 
 ITERATIONS, SAVED, KILLED = 8, 3, 5
 RECIPE = tiny_detector({"SOLVER.MAX_ITER": ITERATIONS})
@@ -78,3 +82,22 @@ def test_a_run_that_was_stopped_after_training_keeps_its_curves(resumed: Path) -
     (resumed / RECORD).unlink()
     assert detect(RECIPE, None, seed=0, runs=resumed.parent, device="cpu") == resumed / RECORD
     assert (curves(resumed), events(resumed)) == before
+
+
+def test_what_was_written_is_in_the_file_even_if_tensorboard_lags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = RecordWriter.write
+
+    def write_slowly(writer: RecordWriter, data: bytes) -> None:
+        time.sleep(0.02)
+        write(writer, data)
+
+    monkeypatch.setattr(RecordWriter, "write", write_slowly)
+    writer = EventsWriter(tmp_path / "now" / "tensorboard", 0, 20)
+    with EventStorage(7) as storage:
+        storage.put_scalars(**{f"loss_{i}": float(i) for i in range(8)})
+        writer.write()
+    shutil.copytree(tmp_path / "now", tmp_path / "left")
+    writer.close()
+    assert events(tmp_path / "left") == {f"loss_{i}": [(7, float(i))] for i in range(8)}

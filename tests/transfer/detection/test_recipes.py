@@ -58,7 +58,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         persons = root / "coco" / "annotations" / f"person_keypoints_{title}.json"
         persons.write_text(json.dumps(as_persons(coco)))
         streets = {f"ulm/ulm_{split}_{i}": street(i + 10 * (split == "val")) for i in range(3)}
-        write_cityscapes(root / "cityscapes", split, streets)
+        write_cityscapes(root / "cityscapes", split, streets, 7 * (split == "val"))
     for year, lists in {"VOC2007": ("trainval", "test"), "VOC2012": ("trainval",)}.items():
         for part in ("Annotations", "JPEGImages"):
             (root / year).mkdir(exist_ok=True)

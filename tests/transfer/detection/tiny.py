@@ -76,11 +76,11 @@ def write_voc(folder: Path, split: str, xmls: dict[str, str], suffix: str = ".jp
         write_image(folder / "JPEGImages" / f"{name}{suffix}", 40 * shade)
 
 
-def write_cityscapes(folder: Path, split: str, truths: dict[str, np.ndarray[Any, Any]]) -> None:
+def write_cityscapes(folder: Path, split: str, truths: dict[str, np.ndarray[Any, Any]], shade: int = 0) -> None:
     """Write images and what is in their pixels; a name is `city/city_000000_000019`."""
-    for shade, (name, pixels) in enumerate(truths.items()):
+    for number, (name, pixels) in enumerate(truths.items()):
         height, width = pixels.shape
-        write_image(folder / "leftImg8bit" / split / f"{name}_leftImg8bit.png", 40 * shade, width, height)
+        write_image(folder / "leftImg8bit" / split / f"{name}_leftImg8bit.png", shade + 40 * number, width, height)
         path = folder / "gtFine" / split / f"{name}_gtFine_instanceIds.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         assert cv2.imwrite(str(path), pixels.astype(np.uint16))

@@ -223,8 +223,9 @@ def _notes(annotations: Annotations) -> list[str]:
             with_objects.add(each["image_id"])
     classes = zip(annotations.category_ids, annotations.classes, strict=True)
     unseen = [name for key, name in classes if not of_class[key]]
-    only_crowds = [e["file_name"] for e in coco["images"] if e["id"] in crowded - with_objects]
-    bare = [e["file_name"] for e in coco["images"] if e["id"] not in crowded and e["id"] not in with_objects]
+    without = [e for e in coco["images"] if e["id"] not in with_objects]
+    only_crowds = [e["file_name"] for e in without if e["id"] in crowded]
+    bare = [e["file_name"] for e in without if e["id"] not in crowded]
     told = [
         (unseen, f"of {len(annotations.classes):,} classes have no object"),
         (only_crowds, f"of {len(coco['images']):,} images have crowds alone"),
