@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from superinfo.errors import UserError
+from superinfo.files import file_sha256
 from tests.transfer.detection.tiny import Coco
 from transfer.detection.annotations import Annotations
 from transfer.detection.data import overlap
@@ -53,8 +54,12 @@ def test_only_files_whose_size_is_in_both_are_read_and_only_once(
     train = split(tmp_path / "train", {"a": b"12", "b": b"345", "c": b"6789"})
     test = split(tmp_path / "test", {"x": b"13", "y": b"12345"})
     read: list[str] = []
-    digest = overlap.file_sha256
-    monkeypatch.setattr(overlap, "file_sha256", lambda path: (read.append(path.name), digest(path))[1])
+
+    def digest(path: Path) -> str:
+        read.append(path.name)
+        return file_sha256(path)
+
+    monkeypatch.setattr(overlap, "file_sha256", digest)
     for _ in range(2):
         assert seen_in_training(train, test, 0.0, tmp_path / "cache") == []
     assert sorted(read) == ["a", "x"]

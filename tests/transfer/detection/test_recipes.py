@@ -35,6 +35,10 @@ TWO_ITERATIONS = {
     "MODEL.RPN.PRE_NMS_TOPK_TEST": 60,
     "MODEL.RPN.POST_NMS_TOPK_TEST": 20,
     "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": 16,
+    "MODEL.FPN.OUT_CHANNELS": 32,
+    "MODEL.ROI_BOX_HEAD.FC_DIM": 64,
+    "MODEL.ROI_MASK_HEAD.CONV_DIM": 32,
+    "MODEL.ROI_KEYPOINT_HEAD.CONV_DIMS": [32, 32],
     "TEST.DETECTIONS_PER_IMAGE": 10,
     "DATALOADER.NUM_WORKERS": 0,
 }
@@ -123,8 +127,16 @@ def test_a_recipe_builds_at_full_size(name: str, arch: str) -> None:
     assert ("fpn" in name) == hasattr(model.backbone, "bottom_up")
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
-@pytest.mark.parametrize("name", [name for name in NAMES if "+" not in name])
+def in_turn() -> list[Any]:
+    """Pair each recipe with both encoders; the second is left to the slow tests, each being the second in turn."""
+    return [
+        pytest.param(name, arch, marks=[pytest.mark.slow] * ((i + j) % 2))
+        for i, name in enumerate(name for name in NAMES if "+" not in name)
+        for j, arch in enumerate(("resnet18", "resnet50"))
+    ]
+
+
+@pytest.mark.parametrize(("name", "arch"), in_turn())
 def test_a_recipe_trains_and_evaluates(name: str, arch: str, root: Path, tmp_path: Path) -> None:
     recipe = load_recipe(DetectRecipe, name, RECIPES)
     data: dict[str, Any] = {"root": root}
