@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from detectron2.modeling import build_model
 
 from benchmarks.suite import SUITES, load_suite
 from pretrain.model import Pretraining
@@ -14,16 +13,12 @@ from pretrain.model import build_model as build_pretraining
 from pretrain.optimizer import build_optimizer
 from pretrain.recipe import RECIPES as PRETRAIN
 from pretrain.recipe import PretrainRecipe
-from superinfo.artifacts import EncoderSpec, Pixels
+from superinfo.artifacts import EncoderSpec
 from superinfo.datasets.images import SPLITS as STANDARD_SPLITS
 from superinfo.datasets.images import Standard
 from superinfo.encoders import build_encoder, count_flops
 from superinfo.recipes import recipe_names
 from superinfo.spec import load_recipe
-from transfer.detection.annotations import Annotations
-from transfer.detection.config import build_config
-from transfer.detection.data import RegisteredSplit, Splits
-from transfer.overlay import encoder_overlay
 from transfer.probing.recipe import RECIPES as PROBING
 from transfer.probing.recipe import LinearSpec, ProbeRecipe
 from transfer.recipe import RECIPES as TRANSFER
@@ -155,18 +150,6 @@ def test_the_count_of_its_cost_can_be_done_again(base: str, setting: str) -> Non
     giga, total = (float(number) for number in said.groups()[3:])
     assert giga == pytest.approx(forward_giga(recipe.encoder, recipe.view_size), rel=0.02)
     assert total == pytest.approx(epochs * images * 2 * passes * giga * 1e9, rel=0.02)
-
-
-@pytest.mark.parametrize("name", recipe_names(TRANSFER))
-def test_a_detection_recipe_builds(name: str, tmp_path: Path) -> None:
-    recipe = load_recipe(DetectRecipe, name, TRANSFER)
-    assert recipe.name == name
-    categories = [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]
-    coco = {"images": [], "annotations": [], "categories": categories}
-    split = RegisteredSplit("none", Annotations("none", Path("none.json"), tmp_path, coco, "coco"))
-    overlay = encoder_overlay(recipe.encoder, Pixels(mean=recipe.mean, std=recipe.std))
-    cfg = build_config(recipe, overlay, None, Splits(split, split, []), 0, torch.device("cpu"), tmp_path)
-    assert build_model(cfg).roi_heads.num_classes == 2
 
 
 @pytest.mark.parametrize("name", recipe_names(PROBING))

@@ -22,32 +22,25 @@ from transfer.detection.launch import launch
 from transfer.detection.train import FINAL
 
 
-def note(folder: Path) -> None:
+def meet_and_fail_in_the_second(folder: Path) -> None:
     rank = torch.tensor([float(dist.get_rank())])
     dist.all_reduce(rank)
     (folder / f"{dist.get_rank()}").write_text(f"{dist.get_world_size()} {rank.item()}")
-
-
-def fail_in_the_second(folder: Path) -> None:
     if dist.get_rank() == 1:
         raise Diverged("the loss is not finite, says the second")
     dist.barrier()
 
 
-def test_processes_meet_and_work_together(tmp_path: Path) -> None:
-    launch(note, (tmp_path,), "cpu", 2)
-    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"0": "2 1.0", "1": "2 1.0"}
-
-
-def test_what_one_process_raises_is_raised_here_and_the_others_end(tmp_path: Path) -> None:
+def test_processes_work_together_and_what_one_raises_is_raised_here(tmp_path: Path) -> None:
     with pytest.raises(Diverged, match="says the second"):
-        launch(fail_in_the_second, (tmp_path,), "cpu", 2)
+        launch(meet_and_fail_in_the_second, (tmp_path,), "cpu", 2)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"0": "2 1.0", "1": "2 1.0"}
 
 
 def test_more_processes_than_gpus_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match="2 processes see 1 GPUs"):
-        launch(note, (tmp_path,), "cuda", 2)
+        launch(meet_and_fail_in_the_second, (tmp_path,), "cuda", 2)
 
 
 def command(folder: Path, **changes: Any) -> list[str]:

@@ -158,6 +158,8 @@ def test_a_recipe_trains_and_evaluates(name: str, arch: str, root: Path, tmp_pat
     kinds = {"faster": {"box"}, "mask": {"box", "mask"}, "keypoint": {"box", "keypoints"}}[
         name.split("rcnn", maxsplit=1)[0]
     ]
+    if record.what.dataset == "Cityscapes":
+        kinds = {"mask"}  # which is all that it scores
     assert {metric.split("/")[0] for metric in record.metrics} == kinds
     assert all(record.metrics[f"{kind}/AP"].value is not None for kind in kinds)
     assert record.who.encoder.arch == arch
