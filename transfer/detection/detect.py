@@ -85,7 +85,7 @@ def _measure(
             path.parent.name,
             _run_hash(recipe, who),
             start,
-            Vocabulary.of(test, keypoints=cfg.MODEL.KEYPOINT_ON),
+            Vocabulary.of(setting.splits.train.annotations, keypoints=cfg.MODEL.KEYPOINT_ON),
             save_minutes=recipe.save_minutes,
             evaluation=lambda model: figures(evaluate(cfg, model, test)),
             evaluate_every=recipe.evaluate_every,
