@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from pretrain.unreadable import Unreadable
 from superinfo.datasets.images import ImageSet
 from superinfo.errors import UserError
 from superinfo.views import Pixels, TwoViews, view_generator
+from superinfo.workers import end_workers, start_worker
 
 Position = tuple[int, int]
 """Epoch and index of an image."""
@@ -104,15 +103,13 @@ def load_batches(dataset: TwoViewImages, batches: Batches, workers: int, pin: bo
         num_workers=workers,
         collate_fn=_stack,
         pin_memory=pin,
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
     )
     iterator = iter(loader)
     try:
         yield _joined(iterator, batches.pieces, pin)
     finally:
-        # Workers ignore the signal by which an exiting Python ends those that an error left over, and waits for them.
-        if isinstance(iterator, _MultiProcessingDataLoaderIter):
-            iterator._shutdown_workers()
+        end_workers(iterator)
 
 
 def to_views(batch: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,10 +134,3 @@ def _joined(iterator: Iterator[Batch], pieces: int, pin: bool) -> Iterator[Batch
 def _stack(samples: list[tuple[Pixels, Unreadable]]) -> Batch:
     unreadable = {index: reason for _, found in samples for index, reason in found.items()}
     return Batch(torch.from_numpy(np.stack([views for views, _ in samples])), unreadable)
-
-
-def _start_worker(worker: int) -> None:
-    """Use one thread, and leave it to the training process to answer the signals that a scheduler sends to all."""
-    cv2.setNumThreads(0)
-    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)

@@ -66,7 +66,7 @@ def _measure(
     """Prepare, train, score, and write the record last; in every process of the run."""
     from superinfo.files import write_text
     from superinfo.processes import is_main_process
-    from superinfo.runs import reset_peak_memory
+    from superinfo.runs import interruptible, reset_peak_memory
     from transfer.detection.evaluate import evaluate
     from transfer.detection.measure import figures, logged_to, prepare, publish
     from transfer.detection.train import train
@@ -79,7 +79,7 @@ def _measure(
     if is_main_process():
         write_text(path.parent / CONFIG, cfg.dump())
     reset_peak_memory()
-    with logged_to(path.parent):
+    with interruptible(path.parent.name), logged_to(path.parent):
         trained = train(
             cfg,
             path.parent.name,

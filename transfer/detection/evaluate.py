@@ -12,6 +12,7 @@ from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.utils import comm
 from detectron2.utils.analysis import FlopCountAnalysis
+from torch import distributed as dist
 from torch import nn
 
 from superinfo.artifacts import Metric
@@ -32,6 +33,7 @@ def evaluate(cfg: CfgNode, model: nn.Module, annotations: Annotations) -> dict[s
     All processes take part, each with a part of the images; the first leaves the predictions in the config's output
     folder and scores them, the others return nothing. Image ids are those of `annotations`. Raises as `score` does.
     """
+    _share_statistics(model)
     (name,) = cfg.DATASETS.TEST
     loader = build_detection_test_loader(cfg, name, mapper=Mapper(cfg, is_train=False))
     with _shown(f"{Path(cfg.OUTPUT_DIR).name}: evaluation", len(loader)) as advance:
@@ -73,6 +75,13 @@ def count_detector_flops(cfg: CfgNode, model: nn.Module) -> tuple[float, str]:
     counted = FlopCountAnalysis(model.eval(), [first])
     counted.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     return float(counted.total()), "x".join(map(str, (1, *first["image"].shape)))
+
+
+def _share_statistics(model: nn.Module) -> None:
+    """Give all processes the first one's batch norm statistics, which are those that are stored."""
+    if comm.get_world_size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
 
 
 def _kinds(cfg: CfgNode) -> tuple[Kind, ...]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from superinfo.errors import UserError
+from superinfo.workers import start_worker
 from transfer.detection.mapper import Mapper
 
 AUGMENT = 1
@@ -51,6 +52,7 @@ def build_train_loader(
         batch_sampler=islice(grouped, first, None),
         num_workers=cfg.DATALOADER.NUM_WORKERS if workers is None else workers,
         collate_fn=trivial_batch_collator,
+        worker_init_fn=start_worker,
     )
 
 

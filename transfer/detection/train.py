@@ -26,6 +26,7 @@ from superinfo.progress import progress, say
 from superinfo.runs import StopSignal
 from superinfo.state import newest_state, read_state, remove_states, save_state
 from superinfo.tensorboard import TENSORBOARD
+from superinfo.workers import end_workers
 from transfer.convert.proof import encoder_tensors, load_backbone
 from transfer.detection.events import EventsWriter
 from transfer.detection.loader import build_train_loader
@@ -77,8 +78,11 @@ def train(
     trainer = Trainer(cfg, title, run_hash, save_minutes)
     notes = trainer.begin(start)
     trainer.evaluate_with(evaluation, evaluate_every)
-    with _explained(trainer):
-        trainer.train()
+    try:
+        with _explained(trainer):
+            trainer.train()
+    finally:
+        end_workers(trainer._trainer._data_loader_iter)
     trained = Trained(trainer.bare, trainer.seconds(), notes)
     trainer.agreement.first(lambda: _finish(trainer, trained, vocabulary, final))
     return trained
@@ -147,6 +151,11 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
             if is_main_process():
                 say(f"{self.title}: resumed at iteration {self.start_iter:,}")
             notes: list[str] = self.saved["notes"]
+            if self.cfg.MODEL.DEVICE != "cpu":  # whose kernels do not add up in one order alone
+                notes = [
+                    *notes,
+                    f"resumed at iteration {self.start_iter:,}",
+                ]
             self.saved = None
         else:
             notes = [] if start.file is None else self._load(start.file, verified=start.verified)

@@ -52,7 +52,7 @@ def command(folder: Path, **changes: Any) -> list[str]:
 @pytest.mark.slow
 def test_two_processes_stopped_by_a_signal_resume_and_end_as_if_undisturbed(tmp_path: Path) -> None:
     options = {"SOLVER.MAX_ITER": 12}
-    file = command(tmp_path, options=options, save_minutes=1e-4)
+    file = command(tmp_path, options=options | {"DATALOADER.NUM_WORKERS": 1}, save_minutes=1e-4)
     whole = detect(tiny_detector(options), None, seed=0, runs=tmp_path / "whole", device="cpu", devices=2)
     run = [*file, "--runs", str(tmp_path / "stopped"), "--devices", "2"]
     process = subprocess.Popen(run, stderr=subprocess.PIPE, text=True)
