@@ -13,7 +13,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignor
 
 from superinfo.artifacts import RECORD
 from tests.transfer.detection.tiny_detector import tiny_detector
-from transfer.detection import train
+from transfer.detection import hooks, train
 from transfer.detection.detect import detect
 from transfer.detection.events import EventsWriter
 
@@ -30,9 +30,9 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that went on, from a state some iterations back, with what a SIGKILL had left."""
     runs = tmp_path_factory.mktemp("killed")
     left = runs / "left"
-    shown = train.ShowProgress.after_step
+    shown = hooks.ShowProgress.after_step
 
-    def after_step(hook: train.ShowProgress) -> None:
+    def after_step(hook: hooks.ShowProgress) -> None:
         shown(hook)
         if hook.trainer.iter == SAVED:
             hook.trainer.save()
@@ -42,7 +42,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "LOG_EVERY", 1)
-        patch.setattr(train.ShowProgress, "after_step", after_step)
+        patch.setattr(hooks.ShowProgress, "after_step", after_step)
         with pytest.raises(Killed):
             detect(RECIPE, None, seed=0, runs=runs / "first", device="cpu")
         patch.undo()

@@ -15,8 +15,9 @@ from superinfo.artifacts import Pixels
 from tests.transfer.detection.tiny_detector import tiny_detector
 from transfer.detection.config import build_config, read_needs
 from transfer.detection.data import register
+from transfer.detection.hooks import seed_iteration
 from transfer.detection.loader import stream
-from transfer.detection.train import Trainer, seed_iteration
+from transfer.detection.train import Trainer
 from transfer.detection.weights import Start
 from transfer.overlay import encoder_overlay
 
