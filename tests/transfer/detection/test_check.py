@@ -158,6 +158,7 @@ RUNS = {"size": [24, 32], "counts": [100, 10, 658]}
         (change("annotations", 1, "segmentation", RUNS | {"counts": "P"}), MASKS, r"no compressed text"),
         (change("annotations", 1, "segmentation", RUNS | {"counts": "P" * 20 + "0"}), MASKS, r"no compressed text"),
         (change("annotations", 1, "segmentation", RUNS | {"counts": "!"}), MASKS, r"no compressed text"),
+        (change("annotations", 1, "segmentation", RUNS | {"counts": "!0"}), MASKS, r"no compressed text"),
         (
             drop("annotations", 1, "keypoints"),
             POINTS,
@@ -291,6 +292,13 @@ def test_what_detectron2_mends_is_told_where_it_is_as_rare_as_in_published_sets(
     assert note.startswith(f"tiny: 1 of 1,000 {told}")
     coco["annotations"][1][field] = value
     with pytest.raises(UserError, match=f"2 {told[:15]}"):
+        check(tiny_split(tmp_path, coco), MASKS)
+
+
+def test_what_detectron2_does_not_mend_is_refused_however_rare(tmp_path: Path) -> None:
+    coco = many(1000)
+    coco["annotations"][0]["category_id"] = 5
+    with pytest.raises(UserError, match="1 annotations are of no category in the file, first annotation 1"):
         check(tiny_split(tmp_path, coco), MASKS)
 
 

@@ -161,6 +161,14 @@ def test_images_seen_in_training_are_refused_unless_they_are_let_pass_and_then_n
     assert splits.notes == ["1 of the 2 test images are trained on too"]
 
 
+def test_one_json_may_be_both_splits_where_that_is_let_pass(tmp_path: Path) -> None:
+    write_coco(tmp_path)
+    split = {"json_file": "instances_train.json", "images": "train"}
+    splits = register(coco_set(tmp_path, train=split, test=split, max_seen=1.0), tmp_path / "runs", BOXES)
+    assert splits.train.name != splits.test.name
+    assert splits.notes == ["2 of the 2 test images are trained on too"]
+
+
 def test_a_share_of_the_training_images_is_in_titles_and_in_the_hash(tmp_path: Path) -> None:
     write_coco(tmp_path)
     split = {"json_file": "instances_train.json", "images": "train"}
