@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as masks
 
-from transfer.detection.data.masks import has_area, read_runs
+from transfer.detection.masks import has_area, read_runs
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (300, 200), (1500, 2000)])

@@ -12,7 +12,7 @@ from pycocotools.cocoeval import COCOeval
 
 from superinfo.errors import SuperInfoError, UserError
 from transfer.detection.annotations import Annotations
-from transfer.detection.scores.coco import Kind, coco_scores
+from transfer.detection.scores.coco import Kind, coco_scores, run_length_of
 
 Results = list[dict[str, Any]]
 SIDE = 160
@@ -220,6 +220,26 @@ def test_classes_of_one_name_are_told_apart_by_their_ids() -> None:
     annotations.coco["categories"][0]["name"] = f"a/b (id {annotations.coco['categories'][1]['id']})"
     with pytest.raises(UserError, match="cannot be told apart"):
         coco_scores(annotations, results, "box")
+
+
+SHORT = [[1.0, 1.0, 9.0, 9.0], [4.0, 4.0], [2.0] * 7]
+"""Polygons of fewer than three points, and one that lacks a y."""
+
+
+def test_short_polygons_are_left_out_of_masks_wherever_they_stand() -> None:
+    annotations, results = adversarial(0)
+    sound = next(a for a in annotations.coco["annotations"] if isinstance(a["segmentation"], list))
+    expected = coco_scores(annotations, results, "mask")
+    whole = sound["segmentation"]
+    for mask in ([*SHORT, *whole], [*whole, *SHORT]):
+        sound["segmentation"] = mask
+        assert coco_scores(annotations, results, "mask") == expected
+
+
+def test_a_mask_of_short_polygons_alone_covers_nothing() -> None:
+    for mask in (SHORT, SHORT[:1], SHORT[1:]):
+        assert run_lengths.area(run_length_of(mask, SIDE, SIDE)) == 0
+        assert run_lengths.decode(run_length_of(mask, SIDE, SIDE)).shape == (SIDE, SIDE)
 
 
 @pytest.mark.parametrize(

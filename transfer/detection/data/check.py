@@ -10,7 +10,7 @@ from superinfo.errors import UserError
 from transfer.detection.annotations import Annotations
 from transfer.detection.data.faults import Faults
 from transfer.detection.data.loading import Needs, keypoint_names
-from transfer.detection.data.masks import WrongMask, are_finite, has_area
+from transfer.detection.masks import WrongMask, are_finite, has_area
 
 OUTSIDE_TOLERANCE = 1.0
 """Pixels by which a box may leave its image: annotators' rounding."""

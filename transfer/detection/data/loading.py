@@ -12,7 +12,7 @@ from pycocotools import mask as masks
 
 from superinfo.errors import UserError
 from transfer.detection.annotations import Annotations
-from transfer.detection.data.masks import is_polygon
+from transfer.detection.masks import is_polygon
 
 EVALUATORS = {
     "coco": "coco",

@@ -9,6 +9,7 @@ from pycocotools import mask as run_lengths
 
 from superinfo.errors import UserError
 from transfer.detection.annotations import Annotations
+from transfer.detection.masks import is_polygon
 from transfer.detection.scores.curves import OVERLAPS, Curves, Detections, Objects, Overlap, draw_curves
 from transfer.detection.scores.predictions import Floats, Indices, Predictions, ranks, read_predictions
 
@@ -193,12 +194,18 @@ def _mask_overlap(annotations: Annotations, found: Predictions) -> Overlap:
 
 
 def run_length_of(segmentation: Any, height: int, width: int) -> dict[str, Any]:
-    """Return polygons or run lengths of either form as COCO's compressed run lengths."""
+    """Return polygons or run lengths of either form as COCO's compressed run lengths.
+
+    Polygons that Detectron2 leaves out of training are left out: pycocotools fails on them, or takes all for boxes.
+    """
     if isinstance(segmentation, dict) and not isinstance(segmentation["counts"], list):
         return segmentation
-    parts = run_lengths.frPyObjects(segmentation, height, width)
-    merged: dict[str, Any] = run_lengths.merge(parts) if isinstance(segmentation, list) else parts
-    return merged
+    if isinstance(segmentation, list):
+        polygons = [polygon for polygon in segmentation if is_polygon(polygon)]
+        if not polygons:
+            return run_lengths.encode(np.zeros((height, width), np.uint8, order="F"))  # type: ignore[no-any-return]
+        return run_lengths.merge(run_lengths.frPyObjects(polygons, height, width))  # type: ignore[no-any-return]
+    return run_lengths.frPyObjects(segmentation, height, width)  # type: ignore[no-any-return]
 
 
 def _pose_overlap(annotations: Annotations, found: Predictions, oks_sigmas: Sequence[float]) -> Overlap:
