@@ -71,7 +71,6 @@ def _measure(
     from transfer.detection.measure import figures, logged_to, prepare, publish
     from transfer.detection.train import train
     from transfer.detection.trained import CONFIG
-    from transfer.detection.vocabulary import Vocabulary
 
     start = open_weights(recipe, weights)
     setting = prepare(recipe, start, seed, path.parent, runs, kind)
@@ -85,7 +84,7 @@ def _measure(
             path.parent.name,
             _run_hash(recipe, who),
             start,
-            Vocabulary.of(setting.splits.train.annotations, keypoints=cfg.MODEL.KEYPOINT_ON),
+            setting.splits.train,
             save_minutes=recipe.save_minutes,
             evaluation=lambda model: figures(evaluate(cfg, model, test)),
             evaluate_every=recipe.evaluate_every,

@@ -58,7 +58,7 @@ class MakeStatisticsPrecise(HookBase):  # type: ignore[misc]
         """Update the statistics if it is time to."""
         done = self.trainer.iter + 1
         if done == self.trainer.max_iter or (self.every and done % self.every == 0):
-            loader = build_train_loader(self.trainer.cfg, 0, rank(), world_size(), workers=0)
+            loader = build_train_loader(self.trainer.cfg, self.trainer.images, 0, rank(), world_size(), workers=0)
             seed_iteration(self.trainer.cfg.SEED, self.trainer.max_iter)
             with EventStorage():
                 update_bn_stats(self.trainer.bare, islice(loader, self.batches), self.batches)

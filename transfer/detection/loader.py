@@ -6,8 +6,9 @@ random numbers keyed by its position.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count, islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from detectron2.config import CfgNode
@@ -33,23 +34,38 @@ class Place(NamedTuple):
     image: int
 
 
+@dataclass(frozen=True)
+class TrainingImages:
+    """What loaders draw from, read once: Detectron2's dicts, packed into one array that workers share."""
+
+    packed: DatasetFromList
+    factors: NDArray[np.float64]
+    """How often a pass takes each image, `(N,)`."""
+    wide: NDArray[np.bool_]
+    """Whether it is wider than high, `(N,)`."""
+
+    @classmethod
+    def read(cls, cfg: CfgNode) -> Self:
+        """Return those of the config's training split that have something to learn from."""
+        images = get_detection_dataset_dicts(
+            cfg.DATASETS.TRAIN,
+            filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
+            min_keypoints=cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE if cfg.MODEL.KEYPOINT_ON else 0,
+        )
+        wide = np.array([image["width"] > image["height"] for image in images])
+        return cls(DatasetFromList(images, copy=False), repeats(cfg, images), wide)
+
+
 def build_train_loader(
-    cfg: CfgNode, first: int, rank: int = 0, processes: int = 1, workers: int | None = None
+    cfg: CfgNode, images: TrainingImages, first: int, rank: int = 0, processes: int = 1, workers: int | None = None
 ) -> DataLoader[Any]:
     """Return the loader of one process's share of each batch, from iteration `first` on."""
-    images = get_detection_dataset_dicts(
-        cfg.DATASETS.TRAIN,
-        filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
-        min_keypoints=cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE if cfg.MODEL.KEYPOINT_ON else 0,
-    )
     share = cfg.SOLVER.IMS_PER_BATCH // processes
-    mine = islice(stream(repeats(cfg, images), cfg.SEED), rank, None, processes)
-    wide = np.array([image["width"] > image["height"] for image in images])
-    grouped = group_by_shape(mine, wide if cfg.DATALOADER.ASPECT_RATIO_GROUPING else np.zeros_like(wide), share)
-    dataset = Augmented(images, Mapper(cfg, is_train=True), cfg.SEED)
+    mine = islice(stream(images.factors, cfg.SEED), rank, None, processes)
+    wide = images.wide if cfg.DATALOADER.ASPECT_RATIO_GROUPING else np.zeros_like(images.wide)
     return DataLoader(
-        dataset,
-        batch_sampler=islice(grouped, first, None),
+        Augmented(images.packed, Mapper(cfg, is_train=True), cfg.SEED),
+        batch_sampler=islice(group_by_shape(mine, wide, share), first, None),
         num_workers=cfg.DATALOADER.NUM_WORKERS if workers is None else workers,
         collate_fn=trivial_batch_collator,
         worker_init_fn=start_worker,
@@ -96,8 +112,8 @@ def group_by_shape(places: Iterator[Place], wide: NDArray[np.bool_], size: int) 
 class Augmented(Dataset[Any]):
     """Images as the mapper makes them, with random numbers keyed by seed and position."""
 
-    def __init__(self, images: list[dict[str, Any]], mapper: Mapper, seed: int) -> None:
-        self.images, self.mapper, self.seed = DatasetFromList(images, copy=False), mapper, seed
+    def __init__(self, images: DatasetFromList, mapper: Mapper, seed: int) -> None:
+        self.images, self.mapper, self.seed = images, mapper, seed
 
     def __getitem__(self, place: Place) -> Any:
         """Read and augment one image."""

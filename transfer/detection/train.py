@@ -25,6 +25,7 @@ from superinfo.state import newest_state, read_state, remove_states, save_state
 from superinfo.tensorboard import TENSORBOARD
 from superinfo.workers import end_workers
 from transfer.convert.proof import encoder_tensors, load_backbone
+from transfer.detection.data import RegisteredSplit
 from transfer.detection.events import EventsWriter
 from transfer.detection.hooks import (
     LOG_EVERY,
@@ -35,7 +36,7 @@ from transfer.detection.hooks import (
     SeedEachIteration,
     ShowProgress,
 )
-from transfer.detection.loader import build_train_loader
+from transfer.detection.loader import TrainingImages, build_train_loader
 from transfer.detection.machine import schedule
 from transfer.detection.vocabulary import Vocabulary
 from transfer.detection.weights import Start
@@ -58,26 +59,27 @@ def train(
     title: str,
     run_hash: str,
     start: Start,
-    vocabulary: Vocabulary,
+    split: RegisteredSplit,
     *,
     save_minutes: float,
     evaluation: Evaluation,
     evaluate_every: int,
 ) -> Trained:
-    """Fine-tune to the end of the schedule, from where a killed run stopped.
+    """Fine-tune on a split to the end of the schedule, from where a killed run stopped; the split's objects are freed.
 
     Leaves in the config's output folder `model_final.pth`, which Detectron2 loads and which names classes and
     keypoints, `metrics.json` and `tensorboard/`. Raises Diverged on a loss that is not finite, EvidenceRefused if a
     backbone tensor was not loaded, UserError if memory does not suffice, and Interrupted, with the state saved, on
     SIGTERM and SIGUSR1.
     """
-    final = Path(cfg.OUTPUT_DIR) / FINAL
+    final, vocabulary = Path(cfg.OUTPUT_DIR) / FINAL, Vocabulary.of(split.annotations, keypoints=cfg.MODEL.KEYPOINT_ON)
     if final.exists():
         done = torch.load(final, map_location=cfg.MODEL.DEVICE, weights_only=True)
         model = DefaultTrainer.build_model(cfg)
         model.load_state_dict(done["model"])
         return Trained(model, done["seconds"], done["notes"])
     trainer = Trainer(cfg, title, run_hash, save_minutes)
+    split.forget_objects()
     notes = trainer.begin(start)
     trainer.evaluate_with(evaluation, evaluate_every)
     try:
@@ -136,7 +138,8 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
         seed_all_rng(cfg.SEED)
         self.bare: nn.Module = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, self.bare)
-        loader = build_train_loader(cfg, self.start_iter, rank(), world_size())
+        self.images = TrainingImages.read(cfg)
+        loader = build_train_loader(cfg, self.images, self.start_iter, rank(), world_size())
         stepper = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
         self._trainer = stepper(_in_parallel(self.bare), loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)

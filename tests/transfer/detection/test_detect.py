@@ -13,14 +13,17 @@ from typing import Any
 import cv2
 import pytest
 import torch
+from detectron2.data import DatasetCatalog
 
 from superinfo.artifacts import OVERLAY, RECORD, WEIGHTS, Record, load_checkpoint, tensors_sha256
 from superinfo.errors import Diverged, EvidenceRefused, UserError
 from superinfo.state import PATTERN
 from tests.transfer.detection.tiny_detector import tiny_detector
 from transfer.convert import convert
+from transfer.detection import measure
+from transfer.detection.data import Splits
 from transfer.detection.detect import PICTURES, detect
-from transfer.detection.train import FINAL
+from transfer.detection.train import FINAL, Trainer
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -60,6 +63,30 @@ def test_fine_tuning_starts_from_the_converted_weights(make_checkpoint: MakeChec
     _, state = load_checkpoint(checkpoint)
     trained = torch.load(path.parent / FINAL, weights_only=True)["model"]
     assert torch.equal(trained["backbone.bottom_up.res4.1.conv2.weight"], state["layer3.1.conv2.weight"])
+
+
+def test_training_goes_by_what_the_loader_has_read_and_the_json_is_freed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Precise statistics draw from the training images again, after the last iteration."""
+    objects: list[int] = []
+
+    def register(*given: Any) -> Splits:
+        splits.append(registered(*given))
+        return splits[0]
+
+    def step(trainer: Trainer) -> None:
+        objects.append(len(splits[0].train.annotations.coco["annotations"]))
+        stepped(trainer)
+
+    splits: list[Splits] = []
+    registered, stepped = measure.register, Trainer.run_step
+    monkeypatch.setattr(measure, "register", register)
+    monkeypatch.setattr(Trainer, "run_step", step)
+    options = {"TEST.PRECISE_BN.ENABLED": True, "TEST.PRECISE_BN.NUM_ITER": 2, "MODEL.RESNETS.NORM": "BN"}
+    detect(tiny_detector(options | {"SOLVER.MAX_ITER": 2}), None, seed=0, runs=tmp_path, device="cpu")
+    assert objects == [0, 0]
+    assert splits[0].train.name not in DatasetCatalog
 
 
 def test_a_killed_run_ends_where_an_undisturbed_one_does(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from superinfo.errors import UserError
 from tests.transfer.detection.tiny_detector import tiny_detector
 from transfer.detection.config import build_config, read_needs
 from transfer.detection.data import register
-from transfer.detection.loader import Place, build_train_loader, group_by_shape, repeats, stream
+from transfer.detection.loader import Place, TrainingImages, build_train_loader, group_by_shape, repeats, stream
 from transfer.overlay import encoder_overlay
 
 
@@ -28,6 +28,11 @@ def cfg(tmp_path_factory: pytest.TempPathFactory) -> CfgNode:
     return build_config(recipe, overlay, None, splits, 3, torch.device("cpu"), folder)
 
 
+@pytest.fixture(scope="module")
+def images(cfg: CfgNode) -> TrainingImages:
+    return TrainingImages.read(cfg)
+
+
 def seen(batches: Iterator[Any], count: int) -> list[list[tuple[str, tuple[int, ...], float]]]:
     return [
         [(image["file_name"], tuple(image["image"].shape), float(image["image"].float().mean())) for image in batch]
@@ -35,16 +40,16 @@ def seen(batches: Iterator[Any], count: int) -> list[list[tuple[str, tuple[int, 
     ]
 
 
-def test_batches_are_alike_with_workers_and_after_a_resume(cfg: CfgNode) -> None:
-    whole = seen(iter(build_train_loader(cfg, 0)), 7)
+def test_batches_are_alike_with_workers_and_after_a_resume(cfg: CfgNode, images: TrainingImages) -> None:
+    whole = seen(iter(build_train_loader(cfg, images, 0)), 7)
     assert len({shape for batch in whole for _, shape, _ in batch}) > 1, "images are scaled at random"
-    assert seen(iter(build_train_loader(cfg, 4)), 3) == whole[4:]
-    assert seen(iter(build_train_loader(cfg, 2, workers=2)), 3) == whole[2:5]
+    assert seen(iter(build_train_loader(cfg, images, 4)), 3) == whole[4:]
+    assert seen(iter(build_train_loader(cfg, images, 2, workers=2)), 3) == whole[2:5]
 
 
-def test_processes_share_out_the_stream_of_one(cfg: CfgNode) -> None:
-    alone = [image for batch in seen(iter(build_train_loader(cfg, 0)), 3) for image in batch]
-    shares = [[i for b in seen(iter(build_train_loader(cfg, 0, rank, 2)), 3) for i in b] for rank in (0, 1)]
+def test_processes_share_out_the_stream_of_one(cfg: CfgNode, images: TrainingImages) -> None:
+    alone = [image for batch in seen(iter(build_train_loader(cfg, images, 0)), 3) for image in batch]
+    shares = [[i for b in seen(iter(build_train_loader(cfg, images, 0, rank, 2)), 3) for i in b] for rank in (0, 1)]
     assert sorted(shares[0] + shares[1]) == sorted(alone)
     assert not set(shares[0]) & set(shares[1])
 

@@ -90,6 +90,17 @@ def test_what_is_worth_saying_is_said_on_stderr_and_nothing_on_stdout(
     ]
 
 
+def test_the_first_process_alone_says_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coco = tiny_coco()
+    coco["annotations"].pop()
+    write_coco(tmp_path, train=coco)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    register(coco_set(tmp_path), tmp_path / "runs", MASKS)
+    assert capsys.readouterr().err == ""
+
+
 def test_the_root_is_the_recipes_then_detectron2s_then_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("recipe", "detectron2", "superinfo"):
         (tmp_path / name).mkdir()

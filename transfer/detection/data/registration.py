@@ -10,6 +10,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from superinfo.datasets.images import data_root
 from superinfo.errors import UserError
+from superinfo.processes import is_main_process
 from superinfo.progress import say
 from transfer.detection.annotations import Annotations
 from transfer.detection.data.check import check
@@ -40,6 +41,11 @@ class RegisteredSplit:
         """Return the names of the classes, in the order of the detector's outputs."""
         return self.annotations.classes
 
+    def forget_objects(self) -> None:
+        """Free the objects, in every process gigabytes of a large set, once Detectron2 has read them."""
+        DatasetCatalog.pop(self.name)
+        self.annotations.coco["annotations"] = []
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -53,13 +59,14 @@ class Splits:
 def register(data: AnyDetectionSet, runs: Path, needs: Needs) -> Splits:
     """Read and check both splits and make them known to Detectron2; `scenes` are generated if need be.
 
-    Says on stderr what is legal but worth knowing. Raises UserError, naming file, count and first example, if
-    anything is amiss with a split, if their classes differ, and if too many test images are trained on.
+    The first process says on stderr what is legal but worth knowing. Raises UserError, naming file, count and first
+    example, if anything is amiss with a split, if their classes differ, and if too many test images are trained on.
     """
     train, test = _read(data, runs / "data")
     for split, needed in ((train, needs), (test, replace(needs, coco_metric=test.metric == "coco"))):
         for note in check(split, needed):
-            say(note)
+            if is_main_process():
+                say(note)
     if train.classes != test.classes:
         told = f"{test.source}: categories differ from those of {train.source}: {_difference(train, test)}"
         raise UserError(f"{told}; make them the same")
