@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
+from torch.multiprocessing.spawn import start_processes
 
 from superinfo.errors import UserError
 from superinfo.files import file_sha256
@@ -79,6 +81,49 @@ def test_files_that_cannot_be_read_are_left_for_the_loader_to_name(tmp_path: Pat
     train = split(tmp_path / "train", {"a": b"12", "gone": None})
     test = split(tmp_path / "test", {"x": b"13", "gone": None})
     assert seen_in_training(train, test, 0.0, tmp_path / "cache") == []
+
+
+def test_a_file_that_could_not_be_read_is_read_when_it_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its size and time of change are the same, whatever kept it from being read."""
+    train = split(tmp_path / "train", {"a": b"12"})
+    test = split(tmp_path / "test", {"x": b"12"})
+
+    def digest(path: Path) -> str:
+        if path.name == "x":
+            raise PermissionError(path)
+        return file_sha256(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(overlap, "file_sha256", digest)
+        assert seen_in_training(train, test, 0.0, tmp_path / "cache") == []
+    with pytest.raises(UserError, match="1 of the 1 test images"):
+        seen_in_training(train, test, 0.0, tmp_path / "cache")
+
+
+def test_an_image_counts_as_often_as_it_is_listed(tmp_path: Path) -> None:
+    train = split(tmp_path / "train", {"a": b"12"})
+    test = split(tmp_path / "test", {"x": b"12", "../test/x": None, "y": b"13"})
+    with pytest.raises(UserError, match="2 of the 3 test images are trained on too"):
+        seen_in_training(train, test, 0.5, tmp_path / "cache")
+
+
+def hash_in_turn(rank: int, folder: str) -> None:
+    def digest(path: Path) -> str:
+        with (Path(folder) / "read").open("a") as file:
+            file.write(f"{path.name}\n")
+        time.sleep(0.3)
+        return file_sha256(path)
+
+    overlap.file_sha256 = digest
+    splits = (split(Path(folder) / part, {part: None}) for part in ("train", "test"))
+    assert seen_in_training(*splits, 0.0, Path(folder) / "cache") == []
+
+
+def test_of_several_processes_one_reads_the_files(tmp_path: Path) -> None:
+    split(tmp_path / "train", {"train": b"12"})
+    split(tmp_path / "test", {"test": b"13"})
+    start_processes(hash_in_turn, (str(tmp_path),), nprocs=2, start_method="fork")  # type: ignore[no-untyped-call]
+    assert sorted((tmp_path / "read").read_text().split()) == ["test", "train"]
 
 
 def test_many_files_show_their_progress(
