@@ -1,6 +1,7 @@
 """Cityscapes' objects are in its pixels."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as masks
+from torch.multiprocessing.spawn import start_processes
 
 from superinfo.errors import UserError
 from tests.transfer.detection.tiny import MASKS, write_cityscapes
@@ -91,7 +93,25 @@ def test_what_was_found_is_kept_and_found_anew_where_any_pixel_changes(
     assert [a["area"] for a in before.coco["annotations"]][-1] - [a["area"] for a in after.coco["annotations"]][-1] == 1
     moved = tree.rename(tmp_path / "moved")
     assert read_cityscapes(moved, "val", cache).coco["annotations"] == after.coco["annotations"]
-    assert len(list(cache.iterdir())) == 2
+    assert len(list(cache.glob("*.json"))) == 2
+
+
+def look_in_turn(rank: int, folder: str) -> None:
+    read = cv2.imread
+
+    def noted(name: str, flags: int) -> Any:
+        with (Path(folder) / "read").open("a") as file:
+            file.write(f"{Path(name).name}\n")
+        time.sleep(0.3)
+        return read(name, flags)
+
+    cv2.imread = noted
+    read_cityscapes(Path(folder) / "tree", "val", Path(folder) / "cache")
+
+
+def test_of_several_processes_one_looks_into_the_pixels(tree: Path, tmp_path: Path) -> None:
+    start_processes(look_in_turn, (str(tmp_path),), nprocs=2, start_method="fork")  # type: ignore[no-untyped-call]
+    assert len((tmp_path / "read").read_text().split()) == 2
 
 
 def test_what_is_missing_or_broken_is_named(tree: Path, tmp_path: Path) -> None:

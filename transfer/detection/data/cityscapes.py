@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superinfo.errors import UserError
-from superinfo.files import write_bytes
+from superinfo.files import exclusive, write_bytes
 from superinfo.progress import progress
 from transfer.detection.annotations import Annotations
 
@@ -70,18 +70,23 @@ def _read_kept(
     for name, path in zip(names, paths, strict=True):
         key.update(json.dumps([name, hashlib.sha256(path.read_bytes()).hexdigest()]).encode())
     kept = cache / f"cityscapes-{key.hexdigest()[:24]}.json"
-    if not kept.exists():
-        sizes: list[dict[str, Any]] = []
-        objects: list[dict[str, Any]] = []
-        with progress(f"{title}: objects from pixels", len(paths), "images") as advance:
-            for i, path in enumerate(paths):
-                pixels = _read_pixels(path)
-                sizes.append({"height": pixels.shape[0], "width": pixels.shape[1]})
-                for each in _objects(pixels):
-                    objects.append({"id": len(objects) + 1, "image_id": i, **each})
-                advance(1, "")
-        write_bytes(kept, json.dumps([sizes, objects]).encode())
+    with exclusive(kept.with_name(f".{kept.name}.lock"), wait=True):
+        if not kept.exists():
+            write_bytes(kept, json.dumps(_look_into(paths, title)).encode())
     sizes, objects = json.loads(kept.read_bytes())
+    return sizes, objects
+
+
+def _look_into(truths: list[Path], title: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    sizes: list[dict[str, Any]] = []
+    objects: list[dict[str, Any]] = []
+    with progress(f"{title}: objects from pixels", len(truths), "images") as advance:
+        for i, path in enumerate(truths):
+            pixels = _read_pixels(path)
+            sizes.append({"height": pixels.shape[0], "width": pixels.shape[1]})
+            for each in _objects(pixels):
+                objects.append({"id": len(objects) + 1, "image_id": i, **each})
+            advance(1, "")
     return sizes, objects
 
 
