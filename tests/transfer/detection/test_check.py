@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from superinfo.errors import UserError
-from tests.transfer.detection.tiny import BOXES, MASKS, POINTS, Coco, tiny_coco, tiny_split
+from tests.transfer.detection.tiny import BOXES, MASKS, POINTS, Coco, change, drop, tiny_coco, tiny_split, write_image
 from transfer.detection.annotations import Annotations
 from transfer.detection.data import Needs
 from transfer.detection.data.check import check
 
-SCORED = Needs(True, True, coco_metric=True)
+SCORED = Needs(True, True, metric="coco")
 
 
 @pytest.mark.parametrize("needs", [BOXES, MASKS, POINTS, SCORED])
@@ -23,30 +23,8 @@ def test_a_sound_split_passes_with_nothing_to_say_and_gives_its_classes_by_id(tm
     assert split.classes == ("dog", "cat")
 
 
-def change(part: str, number: int, field: str, value: Any) -> Callable[[Coco], None]:
-    def spoil(coco: Coco) -> None:
-        coco[part][number][field] = value
-
-    return spoil
-
-
-def drop(part: str, number: int, field: str) -> Callable[[Coco], None]:
-    def spoil(coco: Coco) -> None:
-        del coco[part][number][field]
-
-    return spoil
-
-
 def add(part: str, entry: Any) -> Callable[[Coco], None]:
     return lambda coco: coco[part].append(entry)
-
-
-def name_keypoints(*names: Any) -> Callable[[Coco], None]:
-    def spoil(coco: Coco) -> None:
-        for category, points in zip(coco["categories"], names, strict=True):
-            category["keypoints"] = points
-
-    return spoil
 
 
 SQUARE = [2.0, 2.0, 12.0, 2.0, 12.0, 12.0, 2.0, 12.0]
@@ -69,7 +47,11 @@ RUNS = {"size": [24, 32], "counts": [100, 10, 658]}
         (add("images", tiny_coco()["images"][0]), BOXES, r"1 image ids are used twice, first 1"),
         (add("images", "3.png"), BOXES, r"1 images have no whole number as `id`, first number 2"),
         (change("images", 0, "id", "1"), BOXES, r"1 images have no whole number as `id`, first number 0"),
-        (drop("images", 0, "width"), BOXES, r"1 images have no `width` of whole pixels, first None of image 1; add it"),
+        (
+            drop("images", 0, "width"),
+            BOXES,
+            r"1 images have no `width` of whole pixels, first None of image 1, 1\.png; add",
+        ),
         (
             change("images", 0, "height", 24.0),
             BOXES,
@@ -78,7 +60,7 @@ RUNS = {"size": [24, 32], "counts": [100, 10, 658]}
         (change("images", 0, "height", 0), BOXES, r"1 images have no `height` of whole pixels, first 0 of image 1"),
         (drop("annotations", 1, "id"), BOXES, r"1 annotations have no whole number as `id`, first number 1"),
         (add("annotations", []), BOXES, r"1 annotations have no whole number as `id`, first number 2"),
-        (change("annotations", 1, "id", 1), BOXES, r"1 annotation ids are used twice, first 1"),
+        (change("annotations", 1, "id", 1), BOXES, r"1 annotation ids are used twice, first annotation 1 in 2\.png"),
         (
             change("annotations", 0, "image_id", 5),
             BOXES,
@@ -98,23 +80,35 @@ RUNS = {"size": [24, 32], "counts": [100, 10, 658]}
         (
             change("annotations", 0, "ignore", 1),
             BOXES,
-            r"1 annotations have `ignore`, .*, first annotation 1; take them",
+            r"1 annotations have `ignore`, .*, first annotation 1 in 1\.png; take them",
         ),
         (change("annotations", 0, "iscrowd", 2), BOXES, r"1 annotations have an `iscrowd` that is neither 0 nor 1"),
         (change("annotations", 0, "iscrowd", []), BOXES, r"1 annotations have an `iscrowd` that is neither 0 nor 1"),
-        (drop("annotations", 0, "iscrowd"), SCORED, r"1 annotations have no `iscrowd`, .*, first annotation 1; add 0"),
+        (
+            drop("annotations", 0, "iscrowd"),
+            SCORED,
+            r"1 annotations have no `iscrowd`, .*, first annotation 1 in 1\.png; add 0",
+        ),
         (drop("annotations", 0, "area"), SCORED, r"1 annotations have no number as `area`, .*, first annotation 1"),
         (change("annotations", 0, "area", NAN), SCORED, r"1 annotations have no number as `area`"),
         (
             change("annotations", 1, "bbox", [25, 2, 10, 10]),
             BOXES,
-            r"1 boxes lie outside their image, first annotation 2 with bbox \[25, .*2\.png \(32x24\); clip them to the",
+            r"1 boxes lie outside their image, first annotation 2 in 2\.png \(32x24\) with bbox \[25, .*; clip them",
         ),
         (change("annotations", 1, "bbox", [2, -2, 10, 10]), BOXES, r"1 boxes lie outside their image"),
         (change("annotations", 1, "bbox", [-2, 2, 10, 10]), BOXES, r"1 boxes lie outside their image"),
         (change("annotations", 1, "bbox", [2, 16, 10, 10]), BOXES, r"1 boxes lie outside their image"),
-        (change("annotations", 1, "bbox", [2, 2, 0, 10]), BOXES, r"1 boxes have no area, first annotation 2 with bbox"),
-        (change("annotations", 1, "bbox", [2, 2, 10, 0]), BOXES, r"1 boxes have no area, first annotation 2 with bbox"),
+        (
+            change("annotations", 1, "bbox", [2, 2, 0, 10]),
+            BOXES,
+            r"1 boxes have no area, first annotation 2 in 2\.png with bbox",
+        ),
+        (
+            change("annotations", 1, "bbox", [2, 2, 10, 0]),
+            BOXES,
+            r"1 boxes have no area, first annotation 2 in 2\.png with bbox",
+        ),
         (change("annotations", 1, "bbox", [9, 9, -3, 3]), BOXES, r"1 boxes have a negative width or height, first"),
         (change("annotations", 1, "bbox", [2, 2, 10]), BOXES, r"1 annotations have no `bbox` of four numbers, first"),
         (change("annotations", 1, "bbox", [2, 2, 10, "1"]), BOXES, r"1 annotations have no `bbox` of four numbers"),
@@ -125,8 +119,16 @@ RUNS = {"size": [24, 32], "counts": [100, 10, 658]}
             BOXES,
             r"1 boxes have numbers that are not finite, first",
         ),
-        (drop("annotations", 1, "segmentation"), MASKS, r"1 objects have no mask, first annotation 2; add `segm"),
-        (change("annotations", 1, "segmentation", []), MASKS, r"1 objects have no mask, first annotation 2; add `segm"),
+        (
+            drop("annotations", 1, "segmentation"),
+            MASKS,
+            r"1 objects have no mask, first annotation 2 in 2\.png; add `segm",
+        ),
+        (
+            change("annotations", 1, "segmentation", []),
+            MASKS,
+            r"1 objects have no mask, first annotation 2 in 2\.png; add `segm",
+        ),
         (change("annotations", 1, "segmentation", [[1, 1, 9, 9]]), MASKS, r"1 masks have no area, first annotation 2"),
         (change("annotations", 1, "segmentation", [SQUARE[:7]]), MASKS, r"1 masks have no area, first annotation 2"),
         (
@@ -142,11 +144,23 @@ RUNS = {"size": [24, 32], "counts": [100, 10, 658]}
         (
             change("annotations", 1, "segmentation", SQUARE),
             MASKS,
-            r"1 masks cannot be read, first annotation 2: polygons",
+            r"1 masks cannot be read, first annotation 2 in 2\.png: polygons",
         ),
-        (change("annotations", 1, "segmentation", "x"), MASKS, r"1 masks cannot be read, first annotation 2: neither"),
-        (change("annotations", 1, "segmentation", [[INFINITE, *SQUARE[1:]]]), MASKS, r"annotation 2: coord.* finite"),
-        (change("annotations", 1, "segmentation", [["2", *SQUARE[1:]]]), MASKS, r"annotation 2: coord.* finite"),
+        (
+            change("annotations", 1, "segmentation", "x"),
+            MASKS,
+            r"1 masks cannot be read, first annotation 2 in 2\.png: neither",
+        ),
+        (
+            change("annotations", 1, "segmentation", [[INFINITE, *SQUARE[1:]]]),
+            MASKS,
+            r"annotation 2 in 2\.png: coord.* finite",
+        ),
+        (
+            change("annotations", 1, "segmentation", [["2", *SQUARE[1:]]]),
+            MASKS,
+            r"annotation 2 in 2\.png: coord.* finite",
+        ),
         (change("annotations", 1, "segmentation", RUNS | {"size": [32, 24]}), MASKS, r"of the size of the image"),
         (change("annotations", 1, "segmentation", RUNS | {"counts": [768]}), MASKS, r"1 masks have no area, first ann"),
         (change("annotations", 1, "segmentation", RUNS | {"counts": [1, 2]}), MASKS, r"must add up to the pixels"),
@@ -159,29 +173,16 @@ RUNS = {"size": [24, 32], "counts": [100, 10, 658]}
         (change("annotations", 1, "segmentation", RUNS | {"counts": "P" * 20 + "0"}), MASKS, r"no compressed text"),
         (change("annotations", 1, "segmentation", RUNS | {"counts": "!"}), MASKS, r"no compressed text"),
         (change("annotations", 1, "segmentation", RUNS | {"counts": "!0"}), MASKS, r"no compressed text"),
-        (
-            drop("annotations", 1, "keypoints"),
-            POINTS,
-            r"1 objects have no keypoints, first annotation 2; add `keypoints`",
-        ),
-        (
-            change("annotations", 1, "keypoints", [1, 1, 2]),
-            POINTS,
-            r"another number .*annotation 2 with 3 numbers; .* 17",
-        ),
-        (change("annotations", 1, "keypoints", 3), POINTS, r"another number .*annotation 2 with no list numbers"),
-        (
-            change("annotations", 1, "keypoints", [NAN] * 51),
-            POINTS,
-            r"1 keypoints have values that are not finite numbers",
-        ),
-        (name_keypoints(["a"], ["b"]), POINTS, r"1 list of keypoint names is wrong, first categories have different"),
-        (name_keypoints(["a", "a"], ["a", "a"]), POINTS, r"first a keypoint's name is given twice"),
-        (name_keypoints("ab", "ab"), POINTS, r"first `keypoints` of a category is no list of names"),
         (change("categories", 1, "id", 9), BOXES, r"1 category ids are used twice, first 9; give each"),
         (change("categories", 1, "name", "cat"), BOXES, r"1 category names are used twice, first cat; give each"),
         (drop("categories", 1, "name"), BOXES, r"1 categories lack a whole `id` or a `name`, first number 1"),
         (change("categories", 1, "id", "7"), BOXES, r"1 categories lack a whole `id` or a `name`, first number 1"),
+        (
+            change("images", 1, "file_name", "1.png"),
+            BOXES,
+            r"1 images are listed twice, first .*images/1\.png; list each",
+        ),
+        (change("images", 1, "file_name", "../images/1.png"), BOXES, r"1 images are listed twice"),
         (lambda coco: coco["images"].clear(), BOXES, r"no images; a split needs at least one"),
         (lambda coco: coco["annotations"].clear(), BOXES, r"no object that is not a crowd; annotate at least one"),
         (
@@ -206,10 +207,8 @@ def test_a_fault_is_named(tmp_path: Path, spoil: Callable[[Coco], None], needs: 
     [
         (drop("annotations", 1, "segmentation"), POINTS),
         (change("annotations", 1, "segmentation", "x"), BOXES),
-        (drop("annotations", 1, "keypoints"), MASKS),
         (drop("annotations", 1, "area"), MASKS),
         (drop("annotations", 1, "iscrowd"), MASKS),
-        (name_keypoints(["a"], ["b"]), MASKS),
     ],
 )
 def test_what_the_detector_does_not_need_is_not_asked_for(
@@ -272,13 +271,17 @@ def many(count: int) -> Coco:
         (
             "bbox",
             [2, 2, 1.03, 0.0],
-            "boxes have no area, first annotation 1 with bbox [2, 2, 1.03, 0.0]: Detectron2 leaves",
+            "boxes have no area, first annotation 1 in 1.png with bbox [2, 2, 1.03, 0.0]: Detectron2 leaves",
         ),
-        ("bbox", [29, 2, 8, 9], "boxes lie outside their image, first annotation 1 with bbox [29, 2, 8, 9] in 1.png"),
+        (
+            "bbox",
+            [29, 2, 8, 9],
+            "boxes lie outside their image, first annotation 1 in 1.png (32x24) with bbox [29, 2, 8, 9]: Det",
+        ),
         (
             "segmentation",
             [[2, 2, 2, 2, 3, 2, 3, 2]],
-            "masks have no area, first annotation 1: Detectron2 leaves them out",
+            "masks have no area, first annotation 1 in 1.png: Detectron2 leaves them out",
         ),
     ],
 )
@@ -305,11 +308,12 @@ def test_what_detectron2_does_not_mend_is_refused_however_rare(tmp_path: Path) -
 def test_classes_without_an_object_and_images_without_one_are_told(tmp_path: Path) -> None:
     coco = tiny_coco()
     coco["annotations"][1]["iscrowd"] = 1
-    coco["images"].append(coco["images"][0] | {"id": 3})
+    coco["images"].append(coco["images"][0] | {"id": 3, "file_name": "3.png"})
+    write_image(tmp_path / "images" / "3.png")
     assert check(tiny_split(tmp_path, coco), MASKS) == [
         "tiny: 1 of 2 classes have no object, first cat",
         "tiny: 1 of 3 images have crowds alone, first 2.png",
-        "tiny: 1 of 3 images have no object, first 1.png",
+        "tiny: 1 of 3 images have no object, first 3.png",
     ]
 
 
@@ -320,7 +324,7 @@ def test_a_crowd_needs_a_mask_only_where_it_is_scored(tmp_path: Path) -> None:
     split = tiny_split(tmp_path, coco)
     check(split, MASKS)
     with pytest.raises(UserError, match="1 objects have no mask, first annotation 2"):
-        check(split, Needs(True, False, coco_metric=True))
+        check(split, Needs(True, False, metric="coco"))
 
 
 def test_a_box_may_leave_its_image_by_a_pixel(tmp_path: Path) -> None:

@@ -216,7 +216,10 @@ def test_voc_lvis_and_cityscapes_are_registered(tmp_path: Path) -> None:
         lvis = tiny_coco()
         for entry in lvis["images"]:
             entry["coco_url"] = f"http://x/{split}2017/{entry.pop('file_name')}"
+            entry |= {"neg_category_ids": [7], "not_exhaustive_category_ids": []}
             write_image(tmp_path / "coco" / f"{split}2017" / f"{entry['id']}.png", entry["id"] + 100 * (split == "val"))
+        for category in lvis["categories"]:
+            category["frequency"] = "f"
         (tmp_path / f"lvis_v1_{split}.json").write_text(json.dumps(lvis))
     parts = {role: {"json_file": f"lvis_v1_{split}.json"} for role, split in (("train", "train"), ("test", "val"))}
     lvis_splits = register(data_of("lvis", name="LVIS v1", root=str(tmp_path), **parts), tmp_path / "runs", MASKS)

@@ -146,7 +146,10 @@ def test_an_image_that_is_listed_twice_is_named(tmp_path: Path) -> None:
 
 def test_masks_are_not_to_be_had_from_voc(tmp_path: Path) -> None:
     write_voc(tmp_path / "VOC2007", "test", {"000001": CAT})
-    with pytest.raises(UserError, match=r"1 objects have no mask, first annotation 1; .* set MODEL\.MASK_ON to false"):
+    with pytest.raises(
+        UserError,
+        match=r"1 objects have no mask, first annotation 1 in VOC2007/JPEGImages/000001\.jpg; .*MASK_ON to false",
+    ):
         check(read(tmp_path), MASKS)
 
 

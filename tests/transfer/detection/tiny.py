@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from transfer.detection.annotations import Annotations
 from transfer.detection.data import Needs
 
 Coco = dict[str, Any]
+Spoil = Callable[[Coco], None]
 BOXES, MASKS, POINTS = Needs(False, False), Needs(True, False), Needs(False, True)
 
 SHARED = Path(os.environ.get("DETECTRON2_DATASETS", Path(__file__).parents[4] / "shared" / "data"))
@@ -38,6 +40,20 @@ def tiny_coco() -> Coco:
         ],
         "categories": [{"id": 9, "name": "cat"}, {"id": 7, "name": "dog"}],
     }
+
+
+def change(part: str, number: int, field: str, value: Any) -> Spoil:
+    def spoil(coco: Coco) -> None:
+        coco[part][number][field] = value
+
+    return spoil
+
+
+def drop(part: str, number: int, field: str) -> Spoil:
+    def spoil(coco: Coco) -> None:
+        del coco[part][number][field]
+
+    return spoil
 
 
 def write_image(path: Path, shade: int = 0, width: int = 32, height: int = 24) -> None:

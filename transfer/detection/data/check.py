@@ -10,13 +10,8 @@ from superinfo.errors import UserError
 from transfer.detection.annotations import Annotations
 from transfer.detection.data.faults import Faults
 from transfer.detection.data.loading import Needs, keypoint_names
-from transfer.detection.masks import WrongMask, are_finite, has_area
-
-OUTSIDE_TOLERANCE = 1.0
-"""Pixels by which a box may leave its image: annotators' rounding."""
-LEFT_OUT = "Detectron2 leaves them out of training"
-
-Entry = dict[str, Any]
+from transfer.detection.data.lvis import check_judged
+from transfer.detection.data.objects import Entry, ObjectCheck
 
 
 def check(annotations: Annotations, needs: Needs) -> list[str]:
@@ -30,12 +25,17 @@ def check(annotations: Annotations, needs: Needs) -> list[str]:
     categories = _check_categories(coco["categories"], faults)
     points = _check_keypoint_names(annotations, faults) if needs.keypoints else 0
     images = _check_images(coco["images"], annotations.images, faults)
-    check_object = _ObjectCheck(images, categories, needs, points, faults)
+    if needs.metric == "lvis":
+        check_judged(coco, categories, faults)
+    check_object = ObjectCheck(images, categories, needs, points, faults)
     for each in coco["annotations"]:
         check_object(each)
     notes = faults.refuse(len(coco["annotations"]))
-    if all(each.get("iscrowd") for each in coco["annotations"]):
+    told = [each for each in coco["annotations"] if not each.get("iscrowd")]
+    if not told:
         raise UserError(f"{annotations.source}: no object that is not a crowd; annotate at least one")
+    if needs.keypoints and not any(v > 0 for each in told for v in each["keypoints"][2::3]):
+        raise UserError(f"{annotations.source}: no object that is not a crowd has a visible keypoint; annotate one")
     return [f"{annotations.title}: {note}" for note in [*notes, *_notes(annotations)]]
 
 
@@ -55,10 +55,22 @@ def _check_categories(entries: list[Any], faults: Faults) -> set[int]:
 def _check_keypoint_names(annotations: Annotations, faults: Faults) -> int:
     """Return how many keypoints an object has."""
     try:
-        return len(keypoint_names(annotations))
+        points = len(keypoint_names(annotations))
     except UserError as error:
         faults.add("list of keypoint names is wrong", error, "name the same ones, each once, for all categories")
         return 0
+    for entry in annotations.coco["categories"]:
+        if isinstance(entry, dict) and not _joins_points(entry.get("skeleton") or [], points):
+            remedy = f"give pairs of numbers from 1 to {points}, or leave it out"
+            faults.add("skeletons of categories join no pairs of keypoints", entry.get("name"), remedy)
+    return points
+
+
+def _joins_points(skeleton: Any, points: int) -> bool:
+    return isinstance(skeleton, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and all(type(end) is int and 1 <= end <= points for end in pair)
+        for pair in skeleton
+    )
 
 
 def _check_images(entries: list[Any], folder: Path, faults: Faults) -> dict[int, Entry]:
@@ -78,16 +90,18 @@ def _check_images(entries: list[Any], folder: Path, faults: Faults) -> dict[int,
             faults.add(f"images are absent from {folder}", name, "add them, or take them out of the json")
         for side in ("width", "height"):
             if type(entry.get(side)) is not int or entry[side] < 1:
-                faults.add(
-                    f"images have no `{side}` of whole pixels", f"{entry.get(side)!r} of image {entry['id']}", "add it"
-                )
+                example = f"{entry.get(side)!r} of image {entry['id']}, {name}"
+                faults.add(f"images have no `{side}` of whole pixels", example, "add it")
                 break
         else:
             images.setdefault(entry["id"], entry)
             continue
         images.setdefault(entry["id"], {})
-    ids = (entry["id"] for entry in entries if isinstance(entry, dict) and type(entry.get("id")) is int)
-    faults.add_repeated("image ids are used twice", ids, "give each image its own")
+    sound = [entry for entry in entries if isinstance(entry, dict) and type(entry.get("id")) is int]
+    faults.add_repeated("image ids are used twice", (entry["id"] for entry in sound), "give each image its own")
+    names = [name for entry in sound if isinstance(name := entry.get("file_name"), str)]
+    files = (os.path.normpath(os.path.join(folder, name)) for name in names)
+    faults.add_repeated("images are listed twice", files, "list each file once")
     return images
 
 
@@ -110,104 +124,6 @@ def _files(folder: str) -> set[str]:
             return {entry.name for entry in found if entry.is_file()}
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return set()
-
-
-class _ObjectCheck:
-    """Looks at one annotation after the other; each is told of every kind of fault that can be seen in it."""
-
-    def __init__(
-        self, images: dict[int, Entry], categories: set[int], needs: Needs, points: int, faults: Faults
-    ) -> None:
-        self.images, self.categories, self.needs, self.points = images, categories, needs, points
-        self.add = faults.add
-        self._ids: set[int] = set()
-        self._twice: set[int] = set()
-        self._number = -1
-
-    def __call__(self, each: Any) -> None:
-        self._number += 1
-        key = each.get("id") if isinstance(each, dict) else None
-        if type(key) is not int:
-            self.add("annotations have no whole number as `id`", f"number {self._number}", "give each its own")
-            if not isinstance(each, dict):
-                return
-        elif key in self._ids:
-            if key not in self._twice:
-                self._twice.add(key)
-                self.add("annotation ids are used twice", key, "give each annotation its own")
-        else:
-            self._ids.add(key)
-        image = self.images.get(image_id) if type(image_id := each.get("image_id")) is int else None
-        if image is None:
-            self.add("annotations are of no image in the file", f"annotation {key}", "take them out")
-        if type(category := each.get("category_id")) is not int or category not in self.categories:
-            remedy = "add the category, or take them out"
-            self.add("annotations are of no category in the file", f"annotation {key}", remedy)
-        if each.get("ignore"):
-            remedy = "take them out, or mark them crowds"
-            self.add("annotations have `ignore`, which Detectron2 does not read", f"annotation {key}", remedy)
-        if (crowd := each.get("iscrowd", 0)) not in (0, 1):
-            self.add("annotations have an `iscrowd` that is neither 0 nor 1", f"annotation {key}", "set it to either")
-        if self.needs.coco_metric:
-            self._check_scored(each, key)
-        self._check_box(each.get("bbox"), key, image)
-        if self.needs.masks:
-            self._check_mask(each, key, image, bool(crowd))
-        if self.needs.keypoints and not crowd:
-            self._check_keypoints(each.get("keypoints"), key)
-
-    def _check_scored(self, each: Entry, key: object) -> None:
-        area = each.get("area")
-        if type(area) not in (int, float) or not are_finite([area]):
-            self.add("annotations have no number as `area`, by which COCO scores", f"annotation {key}", "add it")
-        if "iscrowd" not in each:
-            self.add("annotations have no `iscrowd`, by which COCO scores", f"annotation {key}", "add 0")
-
-    def _check_box(self, box: Any, key: object, image: Entry | None) -> None:
-        if not isinstance(box, list) or len(box) != 4 or not all(type(v) in (int, float) for v in box):
-            self.add("annotations have no `bbox` of four numbers", f"annotation {key}", "add x, y, width and height")
-            return
-        if not are_finite(box):
-            self.add("boxes have numbers that are not finite", f"annotation {key} with {box}", "correct them")
-            return
-        x, y, w, h = box
-        slack = OUTSIDE_TOLERANCE
-        if image and (x < -slack or y < -slack or x + w > image["width"] + slack or y + h > image["height"] + slack):
-            size = f"({image['width']}x{image['height']})"
-            example = f"annotation {key} with bbox {box} in {image.get('file_name')} {size}"
-            self.add("boxes lie outside their image", example, "clip them to the image", "Detectron2 clips them")
-        if w < 0 or h < 0:
-            remedy = "give x, y, width and height"
-            self.add("boxes have a negative width or height", f"annotation {key} with bbox {box}", remedy)
-        elif w == 0 or h == 0:
-            self.add("boxes have no area", f"annotation {key} with bbox {box}", "take them out", LEFT_OUT)
-
-    def _check_mask(self, each: Entry, key: object, image: Entry | None, crowd: bool) -> None:
-        segmentation = each.get("segmentation")
-        if not segmentation:
-            if not crowd or self.needs.coco_metric:
-                remedy = "add `segmentation`, or set MODEL.MASK_ON to false"
-                self.add("objects have no mask", f"annotation {key}", remedy)
-        elif image:
-            try:
-                covers = has_area(segmentation, image["height"], image["width"])
-            except WrongMask as error:
-                self.add("masks cannot be read", f"annotation {key}: {error}", "correct them")
-            else:
-                if not covers:
-                    remedy = "take them out, or draw three points or more around a pixel or more"
-                    self.add("masks have no area", f"annotation {key}", remedy, LEFT_OUT)
-
-    def _check_keypoints(self, keypoints: Any, key: object) -> None:
-        if keypoints is None:
-            remedy = "add `keypoints`, zeros where none is seen, or set MODEL.KEYPOINT_ON to false"
-            self.add("objects have no keypoints", f"annotation {key}", remedy)
-        elif not isinstance(keypoints, list) or len(keypoints) != 3 * self.points:
-            found = len(keypoints) if isinstance(keypoints, list) else "no list"
-            remedy = f"give x, y and visibility of each of {self.points} points"
-            self.add("objects have another number of keypoints", f"annotation {key} with {found} numbers", remedy)
-        elif not are_finite(keypoints):
-            self.add("keypoints have values that are not finite numbers", f"annotation {key}", "correct them")
 
 
 def _notes(annotations: Annotations) -> list[str]:

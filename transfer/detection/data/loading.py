@@ -11,7 +11,8 @@ from detectron2.structures import BoxMode
 from pycocotools import mask as masks
 
 from superinfo.errors import UserError
-from transfer.detection.annotations import Annotations
+from transfer.detection.annotations import Annotations, Metric
+from transfer.detection.data.lvis import JUDGED
 from transfer.detection.masks import is_polygon
 
 EVALUATORS = {
@@ -22,18 +23,16 @@ EVALUATORS = {
     "cityscapes": "cityscapes_instance",
 }
 """What Detectron2 calls each metric."""
-LVIS_JUDGED = ("neg_category_ids", "not_exhaustive_category_ids")
 MIRRORED = {"left": "right", "Left": "Right", "LEFT": "RIGHT"}
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a detector reads of an object besides its box and class."""
+    """What is read of an object besides its box and class: by a detector and, of a test split, by its metric."""
 
     masks: bool
     keypoints: bool
-    coco_metric: bool = False
-    """It is scored by COCO's average precision, which reads areas and crowds."""
+    metric: Metric | None = None
 
 
 def as_detectron2(annotations: Annotations, needs: Needs) -> list[dict[str, Any]]:
@@ -55,7 +54,7 @@ def as_detectron2(annotations: Annotations, needs: Needs) -> list[dict[str, Any]
             "image_id": entry["id"],
             "annotations": objects.get(entry["id"], []),
         }
-        | ({key: entry.get(key, []) for key in LVIS_JUDGED} if annotations.metric == "lvis" else {})
+        | ({key: entry.get(key, []) for key in JUDGED} if annotations.metric == "lvis" else {})
         for entry in sorted(annotations.coco["images"], key=lambda entry: entry["id"])
     ]
 
@@ -119,7 +118,7 @@ def _object(each: dict[str, Any], number: dict[int, int], needs: Needs) -> dict[
         elif isinstance(mask["counts"], list):
             mask = masks.frPyObjects(mask, *mask["size"])
         loaded["segmentation"] = mask
-    if needs.keypoints and "keypoints" in each:
+    if needs.keypoints and (points := each.get("keypoints")) is not None:
         # COCO gives pixels, Detectron2 reads points: a pixel's middle is half a pixel further.
-        loaded["keypoints"] = [v if i % 3 == 2 else v + 0.5 for i, v in enumerate(each["keypoints"])]
+        loaded["keypoints"] = [v if i % 3 == 2 else v + 0.5 for i, v in enumerate(points)]
     return loaded

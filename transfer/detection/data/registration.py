@@ -63,7 +63,7 @@ def register(data: AnyDetectionSet, runs: Path, needs: Needs) -> Splits:
     example, if anything is amiss with a split, if their classes differ, and if too many test images are trained on.
     """
     train, test = _read(data, runs / "data")
-    for split, needed in ((train, needs), (test, replace(needs, coco_metric=test.metric == "coco"))):
+    for split, needed in ((train, needs), (test, replace(needs, metric=test.metric))):
         for note in check(split, needed):
             if is_main_process():
                 say(note)
