@@ -27,6 +27,11 @@ PREDICTIONS = "coco_instances_results.json"
 Results = list[dict[str, Any]]
 
 
+def rehearse(cfg: CfgNode, annotations: Annotations) -> None:
+    """Score a detector that finds nothing, so that what `score` refuses is told before there is one."""
+    score(annotations, [], _kinds(cfg), cfg.TEST.KEYPOINT_OKS_SIGMAS)
+
+
 def evaluate(cfg: CfgNode, model: nn.Module, annotations: Annotations) -> dict[str, Metric]:
     """Run a detector over its test split; return `box/AP`, `mask/AP50`, ..., `mask/AP-<class>`, in percent.
 

@@ -20,7 +20,7 @@ from superinfo.spec import identity_hash
 from transfer.detection.config import build_config, read_needs
 from transfer.detection.data import Splits, register
 from transfer.detection.detect import PICTURES
-from transfer.detection.evaluate import PREDICTIONS, count_detector_flops, evaluate
+from transfer.detection.evaluate import PREDICTIONS, count_detector_flops, evaluate, rehearse
 from transfer.detection.machine import fit_to_machine
 from transfer.detection.pictures import draw_predictions
 from transfer.detection.weights import Start
@@ -40,10 +40,11 @@ class Setting:
 
 
 def prepare(recipe: DetectRecipe, start: Start, seed: int, folder: Path, runs: Path, kind: str) -> Setting:
-    """Check and register the data and build the config. Raises UserError as `register` and `build_config` do."""
+    """Check and register the data and build the config. Raises UserError as `register`, `build_config`, `score` do."""
     device = torch.device(kind)
     splits = register(recipe.data, runs, read_needs(recipe))
     protocol = build_config(recipe, start.overlay, start.file, splits, seed, device, folder)
+    rehearse(protocol, splits.test.annotations)
     cfg, changes = fit_to_machine(protocol, device, world_size(), recipe.images_per_device)
     return Setting(splits, cfg, changes)
 

@@ -89,8 +89,8 @@ RUNS = {"size": [24, 32], "counts": [100, 10, 658]}
             SCORED,
             r"1 annotations have no `iscrowd`, .*, first annotation 1 in 1\.png; add 0",
         ),
-        (drop("annotations", 0, "area"), SCORED, r"1 annotations have no number as `area`, .*, first annotation 1"),
-        (change("annotations", 0, "area", NAN), SCORED, r"1 annotations have no number as `area`"),
+        (drop("annotations", 0, "area"), SCORED, r"1 annotations have no `area` in pixels, .*, first annotation 1"),
+        (change("annotations", 0, "area", NAN), SCORED, r"1 annotations have no `area` in pixels"),
         (
             change("annotations", 1, "bbox", [25, 2, 10, 10]),
             BOXES,

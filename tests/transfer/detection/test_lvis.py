@@ -88,7 +88,7 @@ def test_an_image_without_a_name_and_one_that_is_absent_are_named(tmp_path: Path
             0,
             "area",
             (None, "9"),
-            "1 annotations have no number as `area`, .* annotation 1 in train2017/",
+            "1 annotations have no `area` in pixels, .* annotation 1 in train2017/",
         ),
     ],
 )

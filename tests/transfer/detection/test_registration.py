@@ -159,7 +159,7 @@ def test_a_test_split_is_asked_for_what_scores_it(tmp_path: Path) -> None:
     write_coco(tmp_path, train=coco)
     register(coco_set(tmp_path), tmp_path, BOXES)
     write_coco(tmp_path, test=coco)
-    with pytest.raises(UserError, match=r"instances_test\.json: 1 annotations have no number as `area`"):
+    with pytest.raises(UserError, match=r"instances_test\.json: 1 annotations have no `area` in pixels"):
         register(coco_set(tmp_path), tmp_path, BOXES)
 
 

@@ -210,18 +210,6 @@ def test_nothing_that_is_given_is_changed() -> None:
     assert repr((annotations, results)) == before
 
 
-def test_classes_of_one_name_are_told_apart_by_their_ids() -> None:
-    annotations, results = adversarial(0)
-    for category in annotations.coco["categories"]:
-        category["name"] = "a/b"
-    keys = [f"AP-a/b (id {key})" for key in annotations.category_ids]
-    ours = coco_scores(annotations, results, "box")
-    assert list(ours)[-4:] == keys
-    annotations.coco["categories"][0]["name"] = f"a/b (id {annotations.coco['categories'][1]['id']})"
-    with pytest.raises(UserError, match="cannot be told apart"):
-        coco_scores(annotations, results, "box")
-
-
 SHORT = [[1.0, 1.0, 9.0, 9.0], [4.0, 4.0], [2.0] * 7]
 """Polygons of fewer than three points, and one that lacks a y."""
 

@@ -57,6 +57,27 @@ def test_a_detector_that_gives_nothing_of_what_the_set_measures_is_told() -> Non
         score(annotations, results, ["box"])
 
 
+@pytest.mark.parametrize(
+    ("metric", "kind", "changes", "told"),
+    [
+        ("coco", "box", {"iscrowd": 1}, "box/AP by coco; annotate one that is no crowd"),
+        ("coco", "keypoints", {"keypoints": [9, 9, 0] * 17}, "keypoints/AP by coco; .* has a visible one"),
+        ("coco", "keypoints", {"num_keypoints": 0}, "keypoints/AP by coco"),
+        ("voc2007", "box", {"difficult": 1}, "box/AP by voc2007; annotate one that is not difficult"),
+        ("voc2012", "box", {"difficult": 1}, "box/AP by voc2012"),
+    ],
+)
+def test_figures_of_a_set_of_which_no_object_counts_are_refused(
+    metric: Metric, kind: Kind, changes: dict[str, Any], told: str
+) -> None:
+    annotations, _ = one_object(metric)
+    annotations.coco["annotations"][0]["keypoints"] = [9, 9, 2] * 17
+    assert score(annotations, [], [kind])[f"{kind}/AP"].value == 0.0
+    annotations.coco["annotations"][0] |= changes
+    with pytest.raises(UserError, match=rf"val\.json: no object counts for {told}"):
+        score(annotations, [], [kind])
+
+
 def test_a_class_of_unknown_metric_is_not_scored_as_another() -> None:
     annotations, results = one_object("coco")
     with pytest.raises(KeyError):

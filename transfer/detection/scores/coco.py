@@ -1,6 +1,5 @@
 """COCO's average precision and recall of boxes, masks and keypoints: pycocotools' figures, faster."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -98,17 +97,7 @@ def mean(values: Floats) -> float | None:
 
 def class_figures(annotations: Annotations, curves: Curves) -> dict[str, float | None]:
     """Return `AP-<class>` of each class, over all areas, in percent."""
-    return {f"AP-{name}": mean(curves.precision[:, :, k, 0, -1]) for k, name in enumerate(class_names(annotations))}
-
-
-def class_names(annotations: Annotations) -> list[str]:
-    """Return the classes' names; one that two share is followed by the category's id. Raises UserError if unclear."""
-    counts = Counter(annotations.classes)
-    pairs = zip(annotations.classes, annotations.category_ids, strict=True)
-    names = [name if counts[name] == 1 else f"{name} (id {key})" for name, key in pairs]
-    if len(set(names)) < len(names):
-        raise UserError(f"{annotations.source}: categories cannot be told apart by name and id; rename them")
-    return names
+    return {f"AP-{name}": mean(curves.precision[:, :, k, 0, -1]) for k, name in enumerate(annotations.classes)}
 
 
 def refuse_without(annotations: Annotations, field: str, what: str, remedy: str) -> None:

@@ -44,7 +44,7 @@ def lvis_scores(
     found = read_predictions(annotations, predictions)
     found = found[_surest(found)]
     classes = len(annotations.category_ids)
-    objects = read_objects(annotations, [bool(a.get("ignore")) for a in annotations.coco["annotations"]])
+    objects = read_objects(annotations, [False] * len(annotations.coco["annotations"]))
     judged = np.concatenate([objects.image * classes + objects.category, _cells(annotations, "neg_category_ids")])
     found = found[np.flatnonzero(np.isin(found.image * classes + found.category, judged))]
     forgiven = np.isin(found.image * classes + found.category, _cells(annotations, "not_exhaustive_category_ids"))

@@ -19,6 +19,14 @@ MEASURED: dict[str, tuple[Kind, ...]] = {
     "cityscapes": ("mask",),
 }
 """What each metric is defined for."""
+COUNTED = {
+    "coco": "one that is no crowd and, for keypoints, has a visible one",
+    "lvis": "one",
+    "voc2007": "one that is not difficult",
+    "voc2012": "one that is not difficult",
+    "cityscapes": "one of 100 pixels or more that is told apart from others",
+}
+"""What each metric asks to be found."""
 
 
 def score(
@@ -30,7 +38,8 @@ def score(
     """Return `box/AP`, `mask/AP50`, `keypoints/AP-<class>`, ..., in percent, of COCO result dicts of a split.
 
     Kinds that the set's metric is not defined for are left out. A value is None where there is no object to find, and
-    never NaN. Raises UserError if no kind is left, and as the scores of each metric do.
+    never NaN. Raises UserError if no kind is left or there is no object at all to find, and as the scores of each
+    metric do.
     """
     measured = [kind for kind in kinds if kind in MEASURED[annotations.metric]]
     if not measured:
@@ -39,10 +48,16 @@ def score(
             f"{annotations.source}: {annotations.metric} measures {wanted}, and the detector gives "
             f"{' and '.join(kinds)}; choose a config that gives {wanted}"
         )
+    figures = {kind: _scores(annotations, predictions, kind, oks_sigmas) for kind in measured}
+    if undefined := [kind for kind in measured if figures[kind]["AP"] is None]:
+        raise UserError(
+            f"{annotations.source}: no object counts for {undefined[0]}/AP by {annotations.metric}; annotate "
+            f"{COUNTED[annotations.metric]}"
+        )
     return {
         f"{kind}/{name}": Metric(value=value, unit="percent", higher_is_better=True)
         for kind in measured
-        for name, value in _scores(annotations, predictions, kind, oks_sigmas).items()
+        for name, value in figures[kind].items()
     }
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from transfer.detection.annotations import Annotations
-from transfer.detection.scores.coco import class_names
 from transfer.detection.scores.predictions import Flags, Floats, Indices, Predictions, ranks, read_predictions
 
 OVERLAPS = tuple(range(50, 100, 5))
@@ -42,7 +41,7 @@ def voc_scores(annotations: Annotations, predictions: Sequence[dict[str, Any]]) 
         "AP75": means[75],
         **{
             f"AP50-{name}": None if values is None else values[0]
-            for name, values in zip(class_names(annotations), by_class, strict=True)
+            for name, values in zip(annotations.classes, by_class, strict=True)
         },
     }
 
