@@ -13,10 +13,11 @@ from superinfo.runs import locked, reset_peak_memory
 from superinfo.spec import identity
 from transfer.detection.config import apply_options, read_config, read_needs
 from transfer.detection.data import register
-from transfer.detection.evaluate import evaluate
+from transfer.detection.evaluate import evaluate, rehearse
 from transfer.detection.measure import Setting, logged_to, publish
 from transfer.detection.train import FINAL
 from transfer.detection.trained import load_detector
+from transfer.detection.vocabulary import Vocabulary
 from transfer.recipe import DetectRecipe
 from transfer.who import inputs_of
 
@@ -29,18 +30,22 @@ def evaluate_again(recipe: DetectRecipe, who: Who, seed: int, path: Path, runs: 
 
     If that run is the one at `path`, its figures are compared with its record's, which stays as it is. Else, where the
     recipe tests on other data or in another way, the figures become a record at `path`, which names the run that
-    trained. Raises UserError if no finished run did, and SuperInfoError if figures differ from the record's.
+    trained. Raises UserError if no finished run did or its classes are not the data's, as `rehearse` does, and
+    SuperInfoError if figures differ from the record's.
     """
     run = path.parent if (path.parent / FINAL).exists() else _trained_alike(recipe, who, seed, runs)
     detector = load_detector(run, torch.device(kind), _test_options(recipe))
     splits = register(recipe.data, runs, read_needs(recipe))
     cfg = detector.cfg.clone()
+    test = splits.test.annotations
+    detector.vocabulary.refuse_other(Vocabulary.of(test, keypoints=cfg.MODEL.KEYPOINT_ON), run / FINAL)
+    rehearse(cfg, test)
     cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (splits.train.name,), (splits.test.name,)
     with locked(path.parent), logged_to(path.parent):
         cfg.OUTPUT_DIR = str(path.parent)
         reset_peak_memory()
         if path.exists():
-            _compare(Record.read(path), evaluate(cfg, detector.model, splits.test.annotations))
+            _compare(Record.read(path), evaluate(cfg, detector.model, test))
         else:
             notes = [f"evaluated only; trained by the run {run.name}"]
             publish(recipe, who, seed, path, Setting(splits, cfg, []), detector.model, 0.0, notes)

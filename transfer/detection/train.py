@@ -69,12 +69,13 @@ def train(
 
     Leaves in the config's output folder `model_final.pth`, which Detectron2 loads and which names classes and
     keypoints, `metrics.json` and `tensorboard/`. Raises Diverged on a loss that is not finite, EvidenceRefused if a
-    backbone tensor was not loaded, UserError if memory does not suffice, and Interrupted, with the state saved, on
-    SIGTERM and SIGUSR1.
+    backbone tensor was not loaded, UserError if memory does not suffice or finished weights are of other classes, and
+    Interrupted, with the state saved, on SIGTERM and SIGUSR1.
     """
     final, vocabulary = Path(cfg.OUTPUT_DIR) / FINAL, Vocabulary.of(split.annotations, keypoints=cfg.MODEL.KEYPOINT_ON)
     if final.exists():
         done = torch.load(final, map_location=cfg.MODEL.DEVICE, weights_only=True)
+        Vocabulary.read(done).refuse_other(vocabulary, final)
         model = DefaultTrainer.build_model(cfg)
         model.load_state_dict(done["model"])
         return Trained(model, done["seconds"], done["notes"])

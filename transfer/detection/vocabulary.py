@@ -1,9 +1,13 @@
 """What a detector's outputs are called: its classes and, where it finds any, its keypoints."""
 
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
+from pathlib import Path
 from typing import Any, Self
 
+from superinfo.errors import UserError
 from transfer.detection.annotations import Annotations
+from transfer.detection.data import keypoint_names
 
 
 @dataclass(frozen=True)
@@ -21,12 +25,12 @@ class Vocabulary:
     def of(cls, annotations: Annotations, *, keypoints: bool) -> Self:
         """Return that of a detector trained on such annotations, with the names of their keypoints if it finds any."""
         named = [c for c in annotations.coco["categories"] if keypoints and c.get("keypoints")]
-        first = named[0] if named else {}
+        skeleton = (named[0].get("skeleton") if named else None) or ()
         return cls(
             annotations.classes,
             annotations.category_ids,
-            tuple(first.get("keypoints", ())),
-            tuple((one, other) for one, other in first.get("skeleton", ())),
+            keypoint_names(annotations) if keypoints else (),
+            tuple((one, other) for one, other in skeleton),
         )
 
     @classmethod
@@ -38,6 +42,17 @@ class Vocabulary:
             tuple(str(name) for name in payload.get("keypoints", ())),
             tuple((int(one), int(other)) for one, other in payload.get("skeleton", ())),
         )
+
+    def refuse_other(self, data: "Vocabulary", weights: Path) -> None:
+        """Raise UserError if data have classes or keypoints other than those of these weights."""
+        for what, mine, theirs in (
+            ("classes", self.classes, data.classes),
+            ("keypoints", self.keypoints, data.keypoints),
+        ):
+            for one, other in zip_longest(mine, theirs):
+                if one != other:
+                    told = f"finds other {what} than the data have, first {one!r} where they have {other!r}"
+                    raise UserError(f"{weights}: {told}; restore the data, or train anew with another --runs")
 
     @property
     def payload(self) -> dict[str, list[Any]]:

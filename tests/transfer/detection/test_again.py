@@ -1,5 +1,6 @@
 """--evaluate-only: a finished run scored again, and on other test data, without training."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from superinfo.artifacts import RECORD, Record
 from superinfo.errors import SuperInfoError, UserError
 from tests.transfer.detection.tiny_detector import RECIPE, tiny_detector
+from transfer.detection import evaluate as evaluating
 from transfer.detection import train
 from transfer.detection.detect import detect
 from transfer.detection.train import FINAL
@@ -77,6 +79,36 @@ def test_another_training_is_no_finished_run(runs: Path, changes: dict[str, Any]
     with pytest.raises(UserError, match="no finished run of tiny with random, seed 0; run it without --evaluate-only"):
         again(runs, **changes)
     assert len(list(runs.glob(f"*/{RECORD}"))) == 1
+
+
+def test_a_detector_of_other_classes_than_the_data_is_told(runs: Path) -> None:
+    """The files of a set may change under its name."""
+    for file in runs.glob("data/scenes*/annotations/*.json"):
+        file.write_text(file.read_text().replace('"cross"', '"ring"'))
+    told = r"model_final\.pth: finds other classes than the data have, first 'cross' where they have 'ring'; restore"
+    with pytest.raises(UserError, match=told):
+        again(runs)
+    (record,) = runs.glob(f"*/{RECORD}")
+    record.unlink()
+    with pytest.raises(UserError, match=told):
+        detect(tiny_detector(), None, seed=0, runs=runs, device="cpu")
+    assert not record.exists()
+
+
+def test_what_cannot_be_scored_is_told_before_the_detector_looks_at_images(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked(*_: Any) -> None:
+        raise AssertionError("evaluated")
+
+    monkeypatch.setattr(evaluating, "inference_on_dataset", looked)
+    for file in runs.glob("data/scenes*/annotations/instances_test.json"):
+        coco = json.loads(file.read_text())
+        for each in coco["annotations"]:
+            each["area"] = 1e11
+        file.write_text(json.dumps(coco))
+    with pytest.raises(UserError, match="no object counts for box/AP by coco"):
+        again(runs)
 
 
 def test_out_of_gpu_memory_says_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
