@@ -71,6 +71,16 @@ def test_a_list_may_have_flags_and_images_another_suffix(tmp_path: Path) -> None
     assert [entry["file_name"] for entry in split.coco["images"]] == ["JPEGImages/a.png", "JPEGImages/b.png"]
 
 
+def test_what_lies_beside_an_image_is_not_taken_for_it(tmp_path: Path) -> None:
+    write_voc(tmp_path / "VOC2007", "test", {"a": DOG})
+    write_voc(tmp_path / "VOC2007", "test", {"a": DOG, "b": CAT}, suffix=".png")
+    for suffix in ("txt", "json", "xml", "a", "zip"):
+        for name in ("a", "b"):
+            (tmp_path / "VOC2007" / "JPEGImages" / f"{name}.{suffix}").write_text("of the image")
+    found = [entry["file_name"] for entry in read(tmp_path).coco["images"]]
+    assert found == ["VOC2007/JPEGImages/a.jpg", "VOC2007/JPEGImages/b.png"]
+
+
 def test_generated_scenes_are_read_from_their_xml(tmp_path: Path) -> None:
     world = World()
     write_scenes(tmp_path / "scenes", world, {"val": 20}, 64)
@@ -94,6 +104,7 @@ def test_voc2007_is_read_as_detectron2_reads_it(name: str, images: int, boxes: i
     [
         (DOG[:-20], r"not a readable XML \("),
         ("", r"not a readable XML \("),
+        (f'<?xml version="1.0" encoding="latin-99"?>{DOG}', r"not a readable XML \(.*latin-99"),
         (DOG.replace("<width>32</width>", ""), r"<annotation> has no size/width; add it"),
         (
             DOG.replace("<width>32</width>", "<width>32.5</width>"),
@@ -139,9 +150,14 @@ def test_a_missing_list_xml_or_image_is_named(tmp_path: Path) -> None:
 
 def test_an_image_that_is_listed_twice_is_named(tmp_path: Path) -> None:
     write_voc(tmp_path / "VOC2007", "test", {"000001": CAT})
+    write_voc(tmp_path / "VOC2007", "more", {"000001": CAT})
+    told = r"Main/test\.txt: 1 images are listed twice, first .*VOC2007/JPEGImages/000001\.jpg; list each file once"
+    lists = [VocSplit(folder=folder, split=name) for folder, name in (("VOC2007", "test"), ("./VOC2007", "more"))]
+    with pytest.raises(UserError, match=told):
+        check(read(tmp_path, *lists), BOXES)
     (tmp_path / "VOC2007" / "ImageSets" / "Main" / "test.txt").write_text("000001\n000001\n")
-    with pytest.raises(UserError, match=r"Main/test\.txt: 000001 is listed twice; take one line out"):
-        read(tmp_path)
+    with pytest.raises(UserError, match=told):
+        check(read(tmp_path), BOXES)
 
 
 def test_masks_are_not_to_be_had_from_voc(tmp_path: Path) -> None:

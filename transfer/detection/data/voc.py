@@ -1,11 +1,12 @@
 """Folders in the layout of Pascal VOC's devkit (Everingham et al. 2015): lists of images, and an XML for each."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree
 
+from superinfo.datasets.images import EXTENSIONS
 from superinfo.errors import UserError
 from transfer.detection.annotations import Annotations
 from transfer.recipe import VocSplit
@@ -51,31 +52,21 @@ def read_voc(
 def _listed(path: Path) -> list[str]:
     """Return the names in a list; the flags that VOC's lists of one class have after them are left."""
     try:
-        names = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+        return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; correct data.root, or the split and its folder") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a readable list ({error}); give one name of an image a line") from None
-    if twice := _first_repeated(names):
-        raise UserError(f"{path}: {twice} is listed twice; take one line out")
-    return names
-
-
-def _first_repeated(names: Iterable[str]) -> str | None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return None
 
 
 def _suffixes(images: Path) -> dict[str, str]:
-    """Return what follows the name of each image file: most sets have `.jpg`, some `.png`."""
+    """Return what follows the name of each image file: `.jpg` where there is one, else `.png` or another."""
     try:
-        return dict(os.path.splitext(name) for name in os.listdir(images))
+        found = (os.path.splitext(name) for name in sorted(os.listdir(images)))
     except OSError:
         return {}  # `check` names the folder
+    images_alone = (pair for pair in found if pair[1].lower() in EXTENSIONS)
+    return dict(sorted(images_alone, key=lambda pair: pair[1] == ".jpg"))  # the last one of a name stays
 
 
 def _read_xml(path: Path, numbers: dict[str, int]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -84,7 +75,7 @@ def _read_xml(path: Path, numbers: dict[str, int]) -> tuple[dict[str, Any], list
         root = ElementTree.fromstring(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; add it, or take the image out of the list") from None
-    except (OSError, ElementTree.ParseError, ValueError) as error:
+    except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: of its encoding
         raise UserError(f"{path}: not a readable XML ({error}); write it anew") from None
     try:
         size = {key: _whole(root, f"size/{key}") for key in ("width", "height")}
