@@ -105,8 +105,9 @@ def look_in_turn(rank: int, folder: str) -> None:
         time.sleep(0.3)
         return read(name, flags)
 
-    cv2.imread = noted
-    read_cityscapes(Path(folder) / "tree", "val", Path(folder) / "cache")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(cv2, "imread", noted)
+        read_cityscapes(Path(folder) / "tree", "val", Path(folder) / "cache")
 
 
 def test_of_several_processes_one_looks_into_the_pixels(tree: Path, tmp_path: Path) -> None:

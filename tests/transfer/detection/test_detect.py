@@ -21,7 +21,7 @@ from superinfo.state import PATTERN
 from tests.transfer.detection.tiny_detector import tiny_detector
 from transfer.convert import convert
 from transfer.detection import measure
-from transfer.detection.data import Splits
+from transfer.detection.data import Splits, register
 from transfer.detection.detect import PICTURES, detect
 from transfer.detection.train import FINAL, Trainer
 
@@ -71,8 +71,8 @@ def test_training_goes_by_what_the_loader_has_read_and_the_json_is_freed(
     """Precise statistics draw from the training images again, after the last iteration."""
     objects: list[int] = []
 
-    def register(*given: Any) -> Splits:
-        splits.append(registered(*given))
+    def registered(*given: Any) -> Splits:
+        splits.append(register(*given))
         return splits[0]
 
     def step(trainer: Trainer) -> None:
@@ -80,8 +80,8 @@ def test_training_goes_by_what_the_loader_has_read_and_the_json_is_freed(
         stepped(trainer)
 
     splits: list[Splits] = []
-    registered, stepped = measure.register, Trainer.run_step
-    monkeypatch.setattr(measure, "register", register)
+    stepped = Trainer.run_step
+    monkeypatch.setattr(measure, "register", registered)
     monkeypatch.setattr(Trainer, "run_step", step)
     options = {"TEST.PRECISE_BN.ENABLED": True, "TEST.PRECISE_BN.NUM_ITER": 2, "MODEL.RESNETS.NORM": "BN"}
     detect(tiny_detector(options | {"SOLVER.MAX_ITER": 2}), None, seed=0, runs=tmp_path, device="cpu")

@@ -78,9 +78,10 @@ def test_other_oks_sigmas_than_there_are_keypoints(tmp_path: Path) -> None:
         prepared(tmp_path, data, KEYPOINTS | {"TEST.KEYPOINT_OKS_SIGMAS": [0.1] * 3})
 
 
-def test_small_objects_of_cityscapes_alone(tmp_path: Path) -> None:
+def test_small_objects_of_cityscapes_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("cityscapesscripts")
     prepared(tmp_path, street_data(tmp_path, side=10))
+    assert capsys.readouterr().out == "", "stdout is for the path of the record"
     with pytest.raises(UserError, match=r"no object counts for mask/AP by cityscapes; annotate one of 100 pixels"):
         prepared(tmp_path, street_data(tmp_path, side=9))
 

@@ -31,10 +31,10 @@ def check(annotations: Annotations, needs: Needs) -> list[str]:
     for each in coco["annotations"]:
         check_object(each)
     notes = faults.refuse(len(coco["annotations"]))
-    told = [each for each in coco["annotations"] if not each.get("iscrowd")]
-    if not told:
+    objects = [each for each in coco["annotations"] if not each.get("iscrowd")]
+    if not objects:
         raise UserError(f"{annotations.source}: no object that is not a crowd; annotate at least one")
-    if needs.keypoints and not any(v > 0 for each in told for v in each["keypoints"][2::3]):
+    if needs.keypoints and not any(v > 0 for each in objects for v in each["keypoints"][2::3]):
         raise UserError(f"{annotations.source}: no object that is not a crowd has a visible keypoint; annotate one")
     return [f"{annotations.title}: {note}" for note in [*notes, *_notes(annotations)]]
 

@@ -72,7 +72,7 @@ class ObjectCheck:
 
     def _check_scored(self, each: Entry) -> None:
         area = each.get("area")
-        if type(area) not in (int, float) or not are_finite([area]) or area < 0:
+        if not isinstance(area, (int, float)) or isinstance(area, bool) or not are_finite([area]) or area < 0:
             self.add("annotations have no `area` in pixels, by which they are scored", self._where, "add it")
         if self.needs.metric == "coco" and "iscrowd" not in each:
             self.add("annotations have no `iscrowd`, by which COCO scores", self._where, "add 0")
