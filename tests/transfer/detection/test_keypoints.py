@@ -6,7 +6,17 @@ from typing import Any
 import pytest
 
 from superinfo.errors import UserError
-from tests.transfer.detection.tiny import MASKS, POINTS, Coco, Spoil, change, drop, tiny_coco, tiny_split
+from tests.transfer.detection.tiny import (
+    MASKS,
+    POINTS,
+    Coco,
+    Spoil,
+    assert_refused,
+    change,
+    drop,
+    tiny_coco,
+    tiny_split,
+)
 from transfer.detection.data import Needs
 from transfer.detection.data.check import check
 from transfer.detection.data.loading import as_detectron2
@@ -79,13 +89,7 @@ def name_keypoints(*names: Any) -> Spoil:
     ],
 )
 def test_a_fault_is_named(tmp_path: Path, spoil: Spoil, needs: Needs, told: str) -> None:
-    coco = tiny_coco()
-    spoil(coco)
-    split = tiny_split(tmp_path, coco)
-    with pytest.raises(UserError, match=told) as caught:
-        check(split, needs)
-    assert str(caught.value).startswith(f"{split.source}: ")
-    assert "\n" not in str(caught.value)
+    assert_refused(tmp_path, spoil, needs, told)
 
 
 @pytest.mark.parametrize(

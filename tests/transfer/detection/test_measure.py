@@ -58,27 +58,27 @@ def voc_data(folder: Path, difficult: int) -> dict[str, Any]:
     return {"kind": "voc", "name": "VOC", "train": [train], "test": test}
 
 
-def test_a_voc_split_of_difficult_objects_alone(tmp_path: Path) -> None:
+def test_a_voc_split_of_difficult_objects_alone_is_refused(tmp_path: Path) -> None:
     prepared(tmp_path, voc_data(tmp_path, difficult=0), NO_MASKS)
     with pytest.raises(UserError, match=r"test\.txt: no object counts for box/AP by voc2007; .* not difficult"):
         prepared(tmp_path, voc_data(tmp_path, difficult=1), NO_MASKS)
 
 
-def test_a_test_split_without_visible_keypoints(tmp_path: Path) -> None:
+def test_a_test_split_without_visible_keypoints_is_refused(tmp_path: Path) -> None:
     prepared(tmp_path, coco_data(tmp_path, lambda coco: None), KEYPOINTS)
     unseen = coco_data(tmp_path, lambda coco: [each.update(num_keypoints=0) for each in coco["annotations"]])
     with pytest.raises(UserError, match=r"test\.json: no object counts for keypoints/AP by coco; .* visible one"):
         prepared(tmp_path, unseen, KEYPOINTS)
 
 
-def test_other_oks_sigmas_than_there_are_keypoints(tmp_path: Path) -> None:
+def test_another_number_of_oks_sigmas_than_of_keypoints_is_refused(tmp_path: Path) -> None:
     data = coco_data(tmp_path, lambda coco: None)
     prepared(tmp_path, data, KEYPOINTS | {"TEST.KEYPOINT_OKS_SIGMAS": [0.1] * 17})
     with pytest.raises(UserError, match=r"have 17 keypoints where there are 3 OKS sigmas; set TEST\.KEYPOINT_OKS"):
         prepared(tmp_path, data, KEYPOINTS | {"TEST.KEYPOINT_OKS_SIGMAS": [0.1] * 3})
 
 
-def test_small_objects_of_cityscapes_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_small_objects_of_cityscapes_alone_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("cityscapesscripts")
     prepared(tmp_path, street_data(tmp_path, side=10))
     assert capsys.readouterr().out == "", "stdout is for the path of the record"
@@ -86,12 +86,12 @@ def test_small_objects_of_cityscapes_alone(tmp_path: Path, capsys: pytest.Captur
         prepared(tmp_path, street_data(tmp_path, side=9))
 
 
-def test_a_detector_that_gives_nothing_of_what_the_metric_measures(tmp_path: Path) -> None:
+def test_a_detector_that_gives_nothing_of_what_the_metric_measures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cityscapes measures mask, and the detector gives box; choose a config"):
         prepared(tmp_path, street_data(tmp_path, side=20), NO_MASKS)
 
 
-def test_the_absence_of_cityscapes_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_absence_of_cityscapes_evaluation_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cityscapesscripts", None)
     monkeypatch.delitem(sys.modules, "cityscapesscripts.evaluation", raising=False)
     with pytest.raises(UserError, match="pip install cityscapesscripts"):

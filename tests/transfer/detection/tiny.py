@@ -10,8 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
+from superinfo.errors import UserError
 from transfer.detection.annotations import Annotations
 from transfer.detection.data import Needs
+from transfer.detection.data.check import check
 
 Coco = dict[str, Any]
 Spoil = Callable[[Coco], None]
@@ -67,6 +69,17 @@ def tiny_split(folder: Path, coco: Coco, name: str = "instances_tiny.json") -> A
         write_image(folder / "images" / f"{i}.png", i)
     (folder / name).write_text(json.dumps(coco))
     return Annotations("tiny", folder / name, folder / "images", json.loads((folder / name).read_text()), "coco")
+
+
+def assert_refused(folder: Path, spoil: Spoil, needs: Needs, told: str) -> None:
+    """Spoil the tiny split, and hold its refusal to a pattern and to one line that begins with its file."""
+    coco = tiny_coco()
+    spoil(coco)
+    split = tiny_split(folder, coco)
+    with pytest.raises(UserError, match=told) as caught:
+        check(split, needs)
+    assert str(caught.value).startswith(f"{split.source}: ")
+    assert "\n" not in str(caught.value)
 
 
 def voc_xml(width: int, height: int, *objects: tuple[str, tuple[float, float, float, float], int | None]) -> str:

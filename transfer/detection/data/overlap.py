@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from superinfo.errors import UserError
@@ -72,22 +72,13 @@ def _digests(states: dict[str, State], cache: Path) -> dict[str, str]:
 
 
 def _read(paths: Sequence[str]) -> dict[str, str]:
+    """Return the digests of the files that can be read; reading many shows how far it is."""
     found: dict[str, str] = {}
-    if len(paths) < SHOWN:
-        for path in paths:
-            found |= _digest(path)
-        return found
-    with progress("images of sizes found in both splits: hashing", len(paths), "files") as advance:
+    many = progress("images of sizes found in both splits: hashing", len(paths), "files")
+    with many if len(paths) >= SHOWN else nullcontext(lambda *_: None) as advance:
         for number, path in enumerate(paths, 1):
-            found |= _digest(path)
+            with suppress(OSError):
+                found[path] = file_sha256(Path(path))
             if number % REPORTED == 0 or number == len(paths):
                 advance((number - 1) % REPORTED + 1, "")
     return found
-
-
-def _digest(path: str) -> dict[str, str]:
-    """Return a file's digest by its path; nothing if it cannot be read."""
-    try:
-        return {path: file_sha256(Path(path))}
-    except OSError:
-        return {}

@@ -189,12 +189,14 @@ def run_length_of(segmentation: Any, height: int, width: int) -> dict[str, Any]:
     """
     if isinstance(segmentation, dict) and not isinstance(segmentation["counts"], list):
         return segmentation
-    if isinstance(segmentation, list):
-        polygons = [polygon for polygon in segmentation if is_polygon(polygon)]
-        if not polygons:
-            return run_lengths.encode(np.zeros((height, width), np.uint8, order="F"))  # type: ignore[no-any-return]
-        return run_lengths.merge(run_lengths.frPyObjects(polygons, height, width))  # type: ignore[no-any-return]
-    return run_lengths.frPyObjects(segmentation, height, width)  # type: ignore[no-any-return]
+    whole: dict[str, Any]
+    if isinstance(segmentation, dict):
+        whole = run_lengths.frPyObjects(segmentation, height, width)
+    elif polygons := [polygon for polygon in segmentation if is_polygon(polygon)]:
+        whole = run_lengths.merge(run_lengths.frPyObjects(polygons, height, width))
+    else:
+        whole = run_lengths.encode(np.zeros((height, width), np.uint8, order="F"))
+    return whole
 
 
 def _pose_overlap(annotations: Annotations, found: Predictions, oks_sigmas: Sequence[float]) -> Overlap:
