@@ -1,11 +1,71 @@
 """Records from disk, as objects and as one frame."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
-from superinfo.artifacts import RECORD, Record
+from superinfo.artifacts import RECORD, Cost, Metric, Provenance, Record, What, Who
 from superinfo.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run as tables need it: its record without the resolved recipe, which stays on disk."""
+
+    folder: Path
+    """Holds record.json, and the curves and pictures beside it."""
+    id: str
+    seed: int
+    who: Who
+    what: What
+    metrics: Mapping[str, Metric]
+    deviations: tuple[str, ...]
+    recipe: str
+    """Name of the recipe that measured."""
+    recipe_hash: str
+    protocol_hash: str
+    """Of what makes figures comparable: the recipe that measured without what the encoder brings along."""
+    command: str | None
+    """That repeats it; None in records of version 1."""
+    cost: Cost
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A run folder without a record."""
+
+    folder: Path
+    id: str
+    recipe: str
+    name: str
+    """Row name, as `Who.name`."""
+    seed: int
+    state: Literal["running", "interrupted", "failed"]
+    reason: str
+    """Of a failure, in one line; empty elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file that is called record.json and cannot be read as one."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """All that lies below a folder."""
+
+    folder: Path
+    runs: tuple[Run, ...]
+    """By path."""
+    unfinished: tuple[Unfinished, ...]
+    unreadable: tuple[Unreadable, ...]
 
 
 def find_records(folder: Path) -> list[Record]:
