@@ -87,7 +87,7 @@ def test_the_matrix_of_bases_terms_and_settings_is_complete() -> None:
 def test_a_pretraining_recipe_is_what_its_name_says_and_builds(name: str) -> None:
     recipe = load(name)
     assert recipe.name == name
-    said = re.fullmatch(r"([a-z_]+)(?:\+([a-z]+))?_(r(\d+)(?:w(\d+))?_([a-z0-9]+))_(\d+)e", name)
+    said = re.fullmatch(r"([a-z_]+)(?:\+([a-z]+)(?:-[a-z0-9]+)?)?_(r(\d+)(?:w(\d+))?_([a-z0-9]+))_(\d+)e", name)
     assert said, "<method>[+<term>]_<encoder>_<dataset>_<epochs>e"
     method, term, setting, depth, width, _, epochs = said.groups()
     assert (recipe.method.kind, recipe.term.kind, recipe.epochs) == (method, term or "none", int(epochs))
