@@ -46,7 +46,7 @@ def quoted_lines(
     drawn = []
     for label, (cells, alike) in zip(labels, lines, strict=True):
         texts = {
-            index: list(_footnotes(row, columns[index], common[columns[index].group], alike))
+            index: list(_footnotes(row, columns[index], common.get(columns[index].group, frozenset()), alike))
             for index, row in cells.items()
         }
         drawn.append(_draw(label, cells, columns, texts, notes))
@@ -64,6 +64,8 @@ def _common_tags(shown: Iterable[tuple[Published, int]], columns: Sequence[Colum
     """Return, for each group of columns, the tags that all its figures have."""
     common: dict[str, frozenset[Tag]] = {}
     for row, index in shown:
+        if not row.value:
+            continue
         group = columns[index].group
         common[group] = common.get(group, frozenset(row.tags)) & frozenset(row.tags)
     return common
