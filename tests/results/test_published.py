@@ -9,7 +9,7 @@ from results.citations import read_sources
 from results.literature import Published, read_published
 
 TRANSCRIBED = "24a8a1eb267978cc067733059f854a93572d8479c52122edace5671d75e4ad9a"
-"""SHA-256 of the transcription that the rows were made from: its 878 lines sorted, 11 fields each, tabs between them."""
+"""SHA-256 of the transcription that the rows were made from: 878 lines, sorted, of 11 fields with tabs between them."""
 
 COUNTS = {
     "barlowtwins": 2,
