@@ -32,7 +32,7 @@ COUNTS = {
     "vissl": 76,
 }
 
-LITERAL = {
+LITERAL: dict[str, list[tuple[str, int | None, str, str, str, str, str]]] = {
     "barlowtwins": [
         ("Barlow Twins", 1000, "linear", "accuracy", "73.5", "percent", "README.md"),
         ("Barlow Twins", 1000, "linear", "top5_accuracy", "91.0", "percent", "README.md"),

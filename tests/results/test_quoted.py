@@ -162,7 +162,8 @@ def test_no_selected_row_is_lost_or_shown_twice() -> None:
     filters = [everything.model_copy(update={"metrics": (metric,)}) for metric in metrics]
     lines = quoted_lines(filters, [column(metric) for metric in metrics], Notes())
     for index, wanted in enumerate(filters):
-        shown = sorted(line.cells[index].mean for line in lines if line.cells[index].mean is not None)
+        means = [line.cells[index].mean for line in lines]
+        shown = sorted(mean for mean in means if mean is not None)
         assert shown == sorted(float(quoted.row.value) for quoted in select(wanted) if quoted.row.value)
 
 
