@@ -226,7 +226,7 @@ def _faults(row: Published, sources: Mapping[str, object]) -> Iterator[str]:
         yield f"`source` {row.source} is not in {SOURCES}{suggest(row.source, sorted(sources))}"
     if row.value and not row.source_path:
         yield f"a value of {row.source} without `source_path`; name the file or table that has it"
-    if row.value and row.unit == "percent" and 0 < Decimal(row.value) < 1:
+    if row.value and row.unit == "percent" and 0 < Decimal(row.value) <= 1:
         yield f"`value` {row.value} percent looks like a fraction; see `unit`"
     if row.value and Decimal(row.value) > WHOLE[row.unit]:
         yield f"`value` {row.value} is more than {WHOLE[row.unit]}, all there is of a {row.unit}; see `unit`"

@@ -66,6 +66,7 @@ def test_a_row_without_fault_is_read_as_it_stands(folder: Path) -> None:
     ("change", "fault"),
     [
         ({"value": "0.824"}, "`value` 0.824 percent looks like a fraction"),
+        ({"value": "1.0"}, "`value` 1.0 percent looks like a fraction"),
         ({"unit": "fraction"}, "`value` 82.4 is more than 1, all there is of a fraction"),
         ({"value": "824"}, "`value` 824 is more than 100"),
         ({"unit": ""}, "`unit`"),

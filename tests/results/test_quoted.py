@@ -180,6 +180,21 @@ def test_a_row_of_the_superinfo_paper_is_missing_until_somebody_fills_it() -> No
     assert (line.cells[0].state, line.cells[0].mean) == (State.PUBLISHED, 60.5)
 
 
+def test_lines_stand_in_the_order_of_the_files_whatever_the_columns() -> None:
+    lines, _ = quote(VOC.model_copy(update={"encoders": ("resnet50 x1",)}), "box/AP75", "box/AP50", "box/AP")
+    sources = [cell.source for line in lines.values() for cell in line.cells if cell.source]
+    assert list(dict.fromkeys(sources)) == ["densecl", "mmselfsup", "moco", "openselfsup", "pixpro", "superinfo"]
+
+
+def test_what_a_row_notes_of_itself_is_a_footnote() -> None:
+    wanted = VOC.model_copy(update={"tags": ("fpn",)})
+    lines, notes = quote(wanted, "box/AP50")
+    assert footnotes(lines["BYOL [ssl-transfer]"], notes) == [
+        "Called frozen by its source, but FREEZE_AT 4 leaves res5 trainable.",
+        "Detector trained on one GPU, with batches of 2 images.",
+    ]
+
+
 def test_sources_are_cited_once_in_order_of_appearance() -> None:
     lines, _ = quote(VOC.model_copy(update={"sources": ("moco", "densecl"), "epochs": (200,)}), "box/AP")
     assert citations(lines.values()) == (
