@@ -9,9 +9,8 @@ from itertools import groupby
 import pandas as pd
 from great_tables import GT
 from great_tables import html as markup
-from great_tables._text import Html
 
-from results.render.parts import BASE, LABEL, PUBLISHED, RUNS, Entry, Head, Sheet, words
+from results.render.parts import BASE, LABEL, PUBLISHED, RUNS, Entry, Head, Sheet, Tone, words
 from results.render.style import FONT, css_variables
 from results.table import Table
 
@@ -91,20 +90,28 @@ def html_table(table: Table) -> str:
     for group, columns in _groups(sheet.heads):
         drawn = drawn.tab_spanner(markup(html_text(group)), columns, id="-".join(columns), gather=False)
     for line in (*map(html_text, sheet.remarks), *(f"{_raised([m])} {html_text(text)}" for m, text in sheet.notes)):
-        drawn = drawn.tab_source_note(_prose(line))
-    return (
-        drawn.tab_header(_prose(html_text(sheet.title)), _prose(html_text(sheet.caption)) if sheet.caption else None)
+        drawn = drawn.tab_source_note(markup(_prose(line)))
+    text = (
+        drawn.tab_header(
+            markup(_prose(html_text(sheet.title))),
+            markup(_prose(html_text(sheet.caption))) if sheet.caption else None,
+        )
         .tab_stubhead(LABEL)
         .cols_label({str(k): markup(_heading(head)) for k, head in enumerate(sheet.heads)})
         .cols_align("left", BASE if sheet.bases else [])
         .cols_align("right", [RUNS, *names])
         .fmt_passthrough([LABEL, *stubs, *names], escape=False)
         .tab_options(
-            table_background_color="inherit", table_font_names=list(FONT), **dict.fromkeys(RULES, "var(--rule)")
+            container_overflow_x="visible",
+            container_overflow_y="visible",
+            table_background_color="inherit",
+            table_font_names=list(FONT),
+            **dict.fromkeys(RULES, "var(--rule)"),
         )
         .opt_css(SHEET)
         .as_raw_html()
     )
+    return f'<div class="table" role="region" tabindex="0" style="overflow-x: auto" aria-label="{html_text(sheet.title)}">\n{text}\n</div>'
 
 
 def identity(table: Table) -> str:
@@ -118,9 +125,9 @@ def html_text(text: str) -> str:
     return escape(text).replace("{", "&#123;").replace("}", "&#125;")
 
 
-def _prose(line: str) -> Html:
+def _prose(line: str) -> str:
     """Return a line of text that stays in sight when a wide table is scrolled below it."""
-    return markup(f'<div class="prose">{line}</div>')
+    return f'<div class="prose">{line}</div>'
 
 
 def _groups(heads: Sequence[Head]) -> Iterator[tuple[str, list[str]]]:
@@ -152,7 +159,8 @@ def _rows(sheet: Sheet) -> Iterator[list[str]]:
 
 
 def _cell(entry: Entry, head: Head, place: str) -> str:
-    figure = f'<span class="{entry.tone.value}">{entry.text}{entry.sign}</span>' if entry.text else ""
+    tag = "strong" if entry.tone is Tone.BEST else "span"
+    figure = f'<{tag} class="{entry.tone.value}">{entry.text}{entry.sign}</{tag}>' if entry.text else ""
     spread = f'<span class="spread"> ± {entry.spread}</span>' if entry.spread else ""
     value = "" if entry.value is None else f' data-value="{entry.value!r}"'
     kind = "difference" if head.differences else "cell"
