@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from html import escape
 from itertools import groupby
+from typing import Any
 
 import pandas as pd
 from great_tables import GT
@@ -14,18 +15,21 @@ from results.render.parts import BASE, LABEL, PUBLISHED, RUNS, Entry, Head, Shee
 from results.render.style import FONT, css_variables
 from results.table import Table
 
-RULES = (
-    "table_border_top_color",
-    "table_border_bottom_color",
-    "heading_border_bottom_color",
-    "column_labels_border_top_color",
-    "column_labels_border_bottom_color",
-    "row_group_border_top_color",
-    "row_group_border_bottom_color",
-    "stub_border_color",
-    "table_body_border_top_color",
-    "table_body_border_bottom_color",
-    "table_body_hlines_color",
+RULES: dict[str, Any] = dict.fromkeys(
+    (
+        "table_border_top_color",
+        "table_border_bottom_color",
+        "heading_border_bottom_color",
+        "column_labels_border_top_color",
+        "column_labels_border_bottom_color",
+        "row_group_border_top_color",
+        "row_group_border_bottom_color",
+        "stub_border_color",
+        "table_body_border_top_color",
+        "table_body_border_bottom_color",
+        "table_body_hlines_color",
+    ),
+    "var(--rule)",
 )
 """Options of great-tables for the colours of lines."""
 
@@ -44,6 +48,10 @@ SHEET = """
 """
 """Colours are those of `style.css_variables`, which the page has to have."""
 
+FRAME = """<div class="table" role="region" tabindex="0" style="overflow-x: auto" aria-label="{title}">
+{table}
+</div>
+"""
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -106,12 +114,12 @@ def html_table(table: Table) -> str:
             container_overflow_y="visible",
             table_background_color="inherit",
             table_font_names=list(FONT),
-            **dict.fromkeys(RULES, "var(--rule)"),
+            **RULES,
         )
         .opt_css(SHEET)
         .as_raw_html()
     )
-    return f'<div class="table" role="region" tabindex="0" style="overflow-x: auto" aria-label="{html_text(sheet.title)}">\n{text}\n</div>'
+    return FRAME.format(title=html_text(sheet.title), table=text)
 
 
 def identity(table: Table) -> str:

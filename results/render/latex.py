@@ -89,7 +89,7 @@ def _floats(pieces: Iterable[tuple[int, str]], height: int) -> Iterator[str]:
 def _panels(sheet: Sheet) -> Iterator[tuple[int, str]]:
     """Yield the table, cut into panels where it is too wide, and each of them where it is too long."""
     widths = [_width(sheet, k) for k in range(len(sheet.heads))]
-    stubs = (1 + sheet.bases) * _label_width(sheet) + len(RUNS) + GAP
+    stubs = sum(map(_text_width, _texts(sheet))) + len(RUNS) + GAP
     rows = [(section.heading, row) for section in sheet.sections for row in section.rows]
     heights = [latex_length(row.label) // (LABEL_ROOM - 10) + 1 for _, row in rows]  # as lines break at words
     for panel in cut_panels(sheet.heads, widths, ROOM - stubs):
@@ -112,12 +112,11 @@ def _panels(sheet: Sheet) -> Iterator[tuple[int, str]]:
 
 
 def _notes(sheet: Sheet) -> Iterator[tuple[int, str]]:
-    for mark, text in (("", spoken(sheet)), *sheet.notes):
-        if text:
-            yield (
-                latex_length(text) // ROOM + 1,
-                NOTE.format(f"{_raised([mark] if mark else [])} {latex_text(text)}".strip()),
-            )
+    """Yield caption and remarks as one paragraph, then each note."""
+    if text := spoken(sheet):
+        yield latex_length(text) // ROOM + 1, NOTE.format(latex_text(text))
+    for mark, text in sheet.notes:
+        yield latex_length(text) // ROOM + 1, NOTE.format(f"{_raised([mark])} {latex_text(text)}")
 
 
 def _width(sheet: Sheet, k: int) -> int:
@@ -137,8 +136,14 @@ def _lines(text: str, room: int) -> list[str]:
     return wrap(text, max(1, room * len(text) // max(1, latex_length(text))))
 
 
-def _label_width(sheet: Sheet) -> int:
-    return min(LABEL_ROOM, max([len(LABEL), *(latex_length(row.label) for row in sheet.rows)])) + GAP
+def _texts(sheet: Sheet) -> list[list[str]]:
+    """Return the columns of text: labels, and bases where rows name theirs."""
+    labels = [LABEL, *(row.label for row in sheet.rows)]
+    return [labels, [BASE, *(row.base for row in sheet.rows)]] if sheet.bases else [labels]
+
+
+def _text_width(texts: Sequence[str]) -> int:
+    return min(LABEL_ROOM, max(map(latex_length, texts))) + GAP
 
 
 def _tabular(sheet: Sheet, rows: Sequence[tuple[str, Row]], panel: Sequence[int]) -> str:
@@ -166,11 +171,11 @@ def _tabular(sheet: Sheet, rows: Sequence[tuple[str, Row]], panel: Sequence[int]
     levels = [(*column, str(k)) for k, column in enumerate(columns)]  # the last tells columns of one name apart
     frame = pd.DataFrame(body, columns=pd.MultiIndex.from_tuples(levels), dtype=str)
     unused = [level for level in range(3) if not any(column[level] for column in columns)]
-    text = [r">{\raggedright\arraybackslash}p{17em}" if _label_width(sheet) > LABEL_ROOM else "l"]
+    texts = (r">{\raggedright\arraybackslash}p{17em}" if _text_width(t) > LABEL_ROOM else "l" for t in _texts(sheet))
     styler = frame.style.hide(axis="index").hide(axis="columns", level=[*unused, 3])
     tabular = styler.to_latex(
         hrules=True,
-        column_format="".join(text * (1 + sheet.bases)) + "r" * (len(panel) + 1),
+        column_format="".join(texts) + "r" * (len(panel) + 1),
         multicol_align="c",
     )
     return PANEL.format(tabular)

@@ -14,7 +14,7 @@ RUNS = "runs"
 BASE = "Δ to"
 DELTA = "Δ"
 
-ABSENT = {State.MISSING: "–", State.RUNNING: "running", State.FAILED: "failed", State.UNDEFINED: "undefined"}
+ABSENT = {State.MISSING: "—", State.RUNNING: "running", State.FAILED: "failed", State.UNDEFINED: "undefined"}
 """What a cell without a figure shows."""
 LEGEND = {
     State.MISSING: "nothing measured or published",
