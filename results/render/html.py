@@ -59,11 +59,13 @@ PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-{colours}body {{ margin: 1rem; background: var(--ground); color: var(--text); }}
+{colours}body {{ margin: 1rem; background: var(--ground); color: var(--text); font-family: {font}; }}
+h1 {{ font-size: 1.4rem; }}
 </style>
 </head>
 <body>
 <main>
+<h1>Results</h1>
 {tables}
 </main>
 </body>
@@ -74,7 +76,7 @@ PAGE = """<!DOCTYPE html>
 def render_html(tables: Sequence[Table]) -> str:
     """Return a page of tables that needs nothing else; it follows the reader's choice of light or dark."""
     title = html_text("; ".join(words(table).title for table in tables))
-    return PAGE.format(title=title, colours=css_variables(), tables="\n".join(map(html_table, tables)))
+    return PAGE.format(title=title, font=_font(), colours=css_variables(), tables="\n".join(map(html_table, tables)))
 
 
 def html_table(table: Table) -> str:
@@ -131,6 +133,10 @@ def identity(table: Table) -> str:
 def html_text(text: str) -> str:
     """Return HTML that shows each letter of a text; braces too, which great-tables reads as units of measurement."""
     return escape(text).replace("{", "&#123;").replace("}", "&#125;")
+
+
+def _font() -> str:
+    return ", ".join(f'"{name}"' if " " in name else name for name in FONT)
 
 
 def _prose(line: str) -> str:

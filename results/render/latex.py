@@ -11,7 +11,7 @@ import pandas as pd
 
 from results.render.glyphs import latex_length, latex_text
 from results.render.panels import cut_panels
-from results.render.parts import BASE, LABEL, RUNS, Entry, Row, Sheet, Tone, spoken, words
+from results.render.parts import BASE, LABEL, RUNS, Entry, Head, Row, Sheet, Tone, spoken, words
 from results.table import Table
 
 PACKAGES = r"""\usepackage[T1]{fontenc}
@@ -38,6 +38,8 @@ HEAD_ROOM = 20
 """Characters of a heading; longer ones are folded."""
 LABEL_ROOM = 36
 """Characters of a label; longer ones are folded."""
+FOLDED = 26
+"""Characters on a line of a folded label, at least."""
 HEIGHT = 48
 """Lines on a page; a longer table goes on in the next float."""
 HEADING = 4
@@ -69,7 +71,7 @@ def _render(sheet: Sheet, name: str) -> str:
     drawn = FLOAT.format(rf"\caption[{{{title}}}]{{{title}}}\label{{tab:{label}}}", first)
     for k, body in enumerate(others, 2):
         caption = rf"\addtocounter{{table}}{{-1}}\caption[]{{{title} (part {k} of {len(others) + 1})}}"
-        drawn += "\\clearpage\n" + FLOAT.format(caption, body)
+        drawn += FLOAT.format(caption, body)
     return drawn
 
 
@@ -91,16 +93,10 @@ def _panels(sheet: Sheet) -> Iterator[tuple[int, str]]:
     widths = [_width(sheet, k) for k in range(len(sheet.heads))]
     stubs = sum(map(_text_width, _texts(sheet))) + len(RUNS) + GAP
     rows = [(section.heading, row) for section in sheet.sections for row in section.rows]
-    heights = [latex_length(row.label) // (LABEL_ROOM - 10) + 1 for _, row in rows]  # as lines break at words
+    heights = [max(map(latex_length, (row.label, row.base))) // FOLDED + 1 for _, row in rows]
     for panel in cut_panels(sheet.heads, widths, ROOM - stubs):
         chunk: list[tuple[str, Row]] = []
-        heading = HEADING + sum(
-            max((len(_lines(text, room)) for text in texts), default=0)
-            for room, texts in (
-                (2 * HEAD_ROOM, [sheet.heads[k].group for k in panel]),
-                (HEAD_ROOM, [sheet.heads[k].name for k in panel]),
-            )
-        )
+        heading = _heading_lines([sheet.heads[k] for k in panel])
         lines = heading
         for row, height in zip(rows, heights, strict=True):
             if chunk and lines + height > HEIGHT:
@@ -109,6 +105,11 @@ def _panels(sheet: Sheet) -> Iterator[tuple[int, str]]:
             chunk.append(row)
             lines += height
         yield lines, _tabular(sheet, chunk, panel)
+
+
+def _heading_lines(heads: Sequence[Head]) -> int:
+    groups = max((len(_lines(head.group, 2 * HEAD_ROOM)) for head in heads), default=0)
+    return HEADING + groups + max((len(_lines(head.name, HEAD_ROOM)) for head in heads), default=0)
 
 
 def _notes(sheet: Sheet) -> Iterator[tuple[int, str]]:

@@ -45,6 +45,7 @@ class Labels(HTMLParser):
         super().__init__()
         self.shown: list[str] = []
         self.names: set[str] = set()
+        self.data: list[str] = []
         self.inside = False
         self.feed(text)
 
@@ -58,6 +59,7 @@ class Labels(HTMLParser):
         self.inside = self.inside and tag != "bdi"
 
     def handle_data(self, data: str) -> None:
+        self.data.append(data)
         if self.inside:
             self.shown[-1] += data
 
@@ -101,6 +103,14 @@ def test_html_shows_each_label_as_text(hostile: Table) -> None:
     page = Labels(render_html([hostile]))
     assert page.shown == [visible(line.label) for line in hostile.lines]
     assert not page.names & {"script", "img", "b", "a", "src", "href", "onerror"}
+
+
+@pytest.mark.parametrize("text", ["{{x}}", "{{m s^-1}}", "<b>", "&amp;", "*a* `b`"])
+def test_html_shows_titles_headings_and_notes_as_text(text: str, make: MakeTable) -> None:
+    page = Labels(render_html([make(("a",), texts=text)]))
+    # Title, caption, two groups' and columns' headings, method, note; the title also names page and region.
+    assert "".join(page.data).count(text) == 1 + 2 + 1 + 2 + 1 + 1
+    assert "b" not in page.names
 
 
 def test_a_terminal_gets_each_label_and_nothing_that_steers_it(hostile: Table) -> None:
