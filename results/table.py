@@ -1,4 +1,4 @@
-"""A table as data: what is measured, the lines, and what each cell stands on. Built by `tables.py`, drawn by `render/`."""
+"""A table as data: what is measured, the lines, what each cell stands on. Built by `tables.py`, drawn by `render/`."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -141,4 +141,4 @@ class Table:
     """Others' numbers: always apart from measured ones."""
     notes: tuple[Note, ...]
     sources: tuple[str, ...] = ()
-    """Citations of the published rows, in full."""
+    """Citations of the published rows, in full, in the order in which the cells' sources first appear, row by row."""
