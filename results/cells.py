@@ -55,7 +55,7 @@ def read_figure(slot: Slot, metric: str, unit: str) -> Figure:
     runs = slot.runs
     found = [run.metrics.get(metric) for run in runs]
     numbers = [one.value for one in found if one is not None and one.value is not None and math.isfinite(one.value)]
-    if not runs or all(one is None for one in found) and not slot.unfinished:
+    if not runs or not (slot.unfinished or any(found)):
         return Figure(_without_runs(slot), None, (), 0, "")
     if units := {one.unit for one in found if one is not None} - {unit}:
         odd = f"recorded in {' and '.join(sorted(units))}, where the column is in {unit}: not shown"
@@ -68,9 +68,7 @@ def read_figure(slot: Slot, metric: str, unit: str) -> Figure:
         odd = "no number" if not numbers else f"no number in {len(runs) - len(numbers)} of {len(runs)} runs"
         return Figure(State.UNDEFINED, None, tuple(numbers), len(numbers), odd)
     sample = Sample(tuple(slot.replicates.values(metric)), slot.replicates.design, slot.protocol)
-    return Figure(
-        State.MEASURED, sample, tuple(numbers) if slot.replicates.single else sample.values, len(numbers), ""
-    )
+    return Figure(State.MEASURED, sample, tuple(numbers) if slot.replicates.single else sample.values, len(numbers), "")
 
 
 def draw_cell(

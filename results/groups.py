@@ -46,11 +46,11 @@ class Selection:
             return frozenset()
         return frozenset.intersection(*(frozenset(run.deviations) for run in self.runs))
 
-    def columns(self, name: str) -> list[tuple[str, Column]]:
-        """Return each metric with its column, in the unit that most runs have. Raises UserError as `build` does."""
+    def columns(self, name: str) -> list[Column]:
+        """Return the columns, in the unit that most runs have. Raises UserError as `build` does."""
         asked = self.spec.columns
         check_known((one.metric for one in asked), {name for run in self.runs for name in run.metrics}, name)
-        return [(one.metric, self._column(one)) for one in asked]
+        return [self._column(one) for one in asked]
 
     def slots(self, rows: Sequence[RowRuns], expected: int) -> list[Slot]:
         """Return what each row has here; `expected` is how many runs it is to have at least."""

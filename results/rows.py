@@ -140,8 +140,9 @@ def _facts(run: Run) -> list[str]:
 
 def _settings(runs: Sequence[Run], manifests: dict[str, Path]) -> list[list[str]]:
     """Return the settings of each pretraining's term that differ, as its manifest has them."""
-    recipes = [
-        read_recipe_of(path) if (path := manifests.get(run.who.tensors_sha256 or "")) else {} for run in runs
-    ]
+    recipes = [read_recipe_of(path) if (path := manifests.get(run.who.tensors_sha256 or "")) else {} for run in runs]
     fields = sorted({field for recipe in recipes for field in recipe if field.startswith("term.")})
-    return [[f"{field.removeprefix('term.')} {recipe[field]}" if field in recipe else "" for field in fields] for recipe in recipes]
+    return [
+        [f"{field.removeprefix('term.')} {recipe[field]}" if field in recipe else "" for field in fields]
+        for recipe in recipes
+    ]

@@ -64,7 +64,6 @@ class _FilledColumn:
     """A column with what it has for each row."""
 
     shown: Column
-    metric: str
     figures: Sequence[Figure]
     differences: Sequence[Difference | None]
     best: int | None
@@ -93,8 +92,8 @@ def _fill(selection: Selection, declaration: Declaration, rows: Sequence[RowRuns
     places = {row.label: index for index, row in enumerate(rows)}
     bases = [None if row.base is None else places[row.base] for row in rows]
     columns = []
-    for metric, shown in selection.columns(declaration.name):
-        figures = [read_figure(slot, metric, shown.unit) for slot in slots]
+    for shown in selection.columns(declaration.name):
+        figures = [read_figure(slot, shown.metric, shown.unit) for slot in slots]
         differences: list[Difference | None] = [None] * len(rows)
         best = None
         if declaration.test != "none":
@@ -104,7 +103,7 @@ def _fill(selection: Selection, declaration: Declaration, rows: Sequence[RowRuns
             better = shown.higher_is_better
             differences = find_differences(samples, bases, declaration.test, higher_is_better=better)
             best = find_best(alike, declaration.test, higher_is_better=better)
-        columns.append(_FilledColumn(shown, metric, figures, differences, best))
+        columns.append(_FilledColumn(shown, figures, differences, best))
     return _Block(selection, slots, selection.remarks(slots), columns)
 
 
@@ -122,7 +121,7 @@ def _line(index: int, row: RowRuns, blocks: Sequence[_Block], notes: Notes) -> L
                 draw_cell(
                     figure,
                     block.slots[index],
-                    column.metric,
+                    column.shown.metric,
                     column.differences[index],
                     tuple(notes.mark(text) for text in texts),
                     best=column.best == index,
