@@ -11,6 +11,7 @@ from results.records import Run, Unfinished
 from results.replicates import Replicates
 from results.statistics import mean, standard_deviation
 from results.table import Cell, Difference, State
+from superinfo.artifacts import Metric
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ def _without_runs(slot: Slot) -> State:
     return State.RUNNING if states else State.MISSING
 
 
-def _interval(metrics: Mapping[str, object], metric: str) -> tuple[float, float] | None:
-    ends = [getattr(metrics.get(name), "value", None) for name in interval_of(metric)]
-    return None if None in ends else (ends[0], ends[1])
+def _interval(metrics: Mapping[str, Metric], metric: str) -> tuple[float, float] | None:
+    ends = [one.value for name in interval_of(metric) if (one := metrics.get(name)) is not None]
+    low, high = ends if len(ends) == 2 else (None, None)
+    return None if low is None or high is None else (low, high)
