@@ -27,7 +27,9 @@ def listed(rows: Sequence[Row], runs: Sequence[Run], unfinished: Sequence[Unfini
     for row in rows:
         own = tuple(run for run in runs if row.match.holds(run))
         names = {run.who.name for run in own}
-        pending = tuple(one for one in unfinished if row.match.awaits(one) or one.name in names)
+        pending = tuple(
+            one for one in unfinished if one.name in names or (row.match.name is not None and row.match.awaits(one))
+        )
         found.append(RowRuns(row.label, row.base, own, pending))
     return found
 
