@@ -4,6 +4,7 @@ from pathlib import Path
 
 from benchmarks.suite import SUITES, declare, load_suite
 from results.declaration import DECLARATIONS, Declaration, load_declaration
+from results.records import Store, read_store
 from superinfo.errors import UserError
 from superinfo.recipes import read_yaml, recipe_names, suggest
 
@@ -23,3 +24,11 @@ def find_declaration(source: str) -> Declaration:
         return load_declaration(source)
     names = sorted({*suites, *tables})
     raise UserError(f"{source}: no table of that name{suggest(source, names)}; there are: {', '.join(names)}")
+
+
+def read_if_any(runs: Path) -> Store:
+    """Return what lies in the folder of all runs; nothing where nothing was run yet."""
+    try:
+        return read_store(runs)
+    except UserError:
+        return Store(runs, (), (), ())
