@@ -50,10 +50,8 @@ def test_a_set_does_not_differ_from_itself() -> None:
 
 
 def test_rows_and_tables_of_one_set_alone_are_kept() -> None:
-    tables = compared(
-        [runs(SIMCLR, NEW), runs(TERM, NEW)],
-        [runs(SIMCLR, OLD), runs(TERM, OLD, recipe="other", what={"dataset": "x"})],
-    )
+    other = runs(TERM, OLD, recipe="other", what={"dataset": "x"})
+    tables = compared([runs(SIMCLR, NEW), runs(TERM, NEW)], [runs(SIMCLR, OLD), other])
     assert len(tables) == 2
     old, new = cells(tables[0], TERM)
     assert (old.state, new.state, new.difference) == (State.MISSING, State.MEASURED, None)
@@ -67,7 +65,5 @@ def test_footnotes_of_both_sets_stay_with_their_figures() -> None:
     )
     (table,) = compared([ours], [others])
     texts = {note.mark: note.text for note in table.notes}
-    assert [[texts[mark] for mark in cell.marks] for cell in cells(table, TERM)] == [
-        ["Old deviation."],
-        ["New deviation."],
-    ]
+    said = [[texts[mark] for mark in cell.marks] for cell in cells(table, TERM)]
+    assert said == [["Old deviation."], ["New deviation."]]

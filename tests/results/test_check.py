@@ -117,7 +117,3 @@ def test_a_copied_record_is_a_duplicate_seed(root: Path) -> None:
 
 def test_records_of_another_folder_are_checked_without_tables(root: Path) -> None:
     assert check_records(records(root)) == []
-
-
-def test_this_checkout_passes() -> None:
-    assert check_committed(read_store(ROOT / "results" / "records")) == []

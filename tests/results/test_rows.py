@@ -28,7 +28,7 @@ def manifest(folder: Path, tensors: str, recipe: dict[str, Any]) -> None:
 def test_a_rows_base_is_the_same_recipe_without_the_term() -> None:
     found = rows(run(TERM, 1.0), run("moco_r18_scenes_6e", 1.0), run(SIMCLR, 1.0), run("random", 1.0))
     assert found == {"random": None, "moco_r18_scenes_6e": None, SIMCLR: None, TERM: SIMCLR}
-    assert list(found)[0] == "random"
+    assert next(iter(found)) == "random"
     assert list(found).index(SIMCLR) < list(found).index(TERM)
 
 
