@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from results.records import Run, Store, read_store
 from superinfo.files import write_atomically
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
+
+    Column: TypeAlias = "pd.api.extensions.ExtensionArray | NDArray[np.generic]"
 
 Dtype = Literal["category", "int64", "Int64", "float64", "bool"]
 
@@ -101,9 +103,6 @@ def write_parquet(frame: "pd.DataFrame", path: Path) -> None:
 
     table = pa.Table.from_pandas(frame, preserve_index=False)
     write_atomically(path, lambda file: parquet.write_table(table, file))
-
-
-Column = "pd.api.extensions.ExtensionArray | NDArray[np.generic]"
 
 
 def _metrics(runs: Sequence[Run]) -> "dict[str, Column]":

@@ -132,11 +132,15 @@ def _read_all(paths: Sequence[Path]) -> list[Read]:
 
 
 def _start_reader(paths: Sequence[Path], stack: ExitStack) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
-    question, answer = (stack.enter_context(TemporaryFile()) for _ in range(2))
+    question, answer = stack.enter_context(TemporaryFile()), stack.enter_context(TemporaryFile())
     pickle.dump(paths, question)
     question.seek(0)
     root = str(Path(__file__).parents[1])
-    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {root!r}); from results.records import serve; serve()"]
+    command = [
+        sys.executable,
+        "-c",
+        f"import sys; sys.path.insert(0, {root!r}); from results.records import serve; serve()",
+    ]
     return stack.enter_context(subprocess.Popen(command, stdin=question, stdout=answer)), answer
 
 

@@ -168,13 +168,18 @@ def bench(
     suite: Annotated[str, typer.Argument(help="A suite's name or YAML file.")],
     runs: Runs = RUNS,
     device: Device = "auto",
+    publish: Annotated[bool, typer.Option("--publish", help="Copy what is finished into results/records.")] = False,
 ) -> None:
     """Run a whole suite, or what is left of it; prints its table and the folder of its outputs."""
-    from benchmarks.suite import load_suite, run_suite, suite_table
+    from benchmarks.suite import finished_runs, load_suite, run_suite, suite_table
+    from results.publish import RECORDS
+    from results.publish import publish as publish_runs
     from results.render import render_terminal
 
     resolved = load_suite(suite)
     folder, failures = run_suite(resolved, runs, device)
+    if publish:
+        publish_runs(runs, RECORDS, finished_runs(resolved, runs))
     print(render_terminal(suite_table(resolved, runs)))
     print(folder)
     if failures:
