@@ -126,6 +126,12 @@ def find_record(suite: Suite, row: RowSpec, seed: int, runs: Path) -> Path | Non
     return path if path.exists() else None
 
 
+def finished_runs(suite: Suite, runs: Path) -> list[Path]:
+    """Return the folders of the suite's runs that are done."""
+    found = (find_record(suite, row, seed, runs) for row in suite.rows for seed in suite.seeds)
+    return [record.parent for record in found if record is not None]
+
+
 def write_outputs(suite: Suite, runs: Path) -> Path:
     """Write the table in every format, and a picture for each row, below `runs/<suite>`; return that folder."""
     folder = runs / suite.name

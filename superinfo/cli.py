@@ -171,13 +171,18 @@ def bench(
     suite: Annotated[str, typer.Argument(help="A suite's name or YAML file.")],
     runs: Runs = RUNS,
     device: Device = "auto",
+    publish: Annotated[bool, typer.Option("--publish", help="Copy what is finished into results/records.")] = False,
 ) -> None:
     """Run a whole suite, or what is left of it; prints its table and the folder of its outputs."""
-    from benchmarks.suite import load_suite, run_suite, suite_tables
+    from benchmarks.suite import finished_runs, load_suite, run_suite, suite_tables
+    from results.publish import RECORDS
+    from results.publish import publish as publish_runs
     from results.render import FORMATS
 
     resolved = load_suite(suite)
     folder, failures = run_suite(resolved, runs, device)
+    if publish:
+        publish_runs(runs, RECORDS, finished_runs(resolved, runs))
     print(FORMATS["terminal"](suite_tables(resolved, runs)))
     print(folder)
     if failures:
@@ -235,7 +240,7 @@ def _tables(name: str | None, folder: Path) -> "list[Table]":
 
 def _check(records: Path | None) -> None:
     from results.check import check_committed, check_records
-    from results.committed import RECORDS
+    from results.publish import RECORDS
     from results.records import read_store
 
     store = read_store(records or RECORDS)

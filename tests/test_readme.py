@@ -12,7 +12,7 @@ from benchmarks.suite import load_suite, suite_tables
 from pretrain.recipe import RECIPES as PRETRAIN
 from pretrain.recipe import PretrainRecipe
 from results.check import check_committed
-from results.committed import RECORDS
+from results.publish import RECORDS
 from results.records import read_store
 from results.render import FORMATS
 from superinfo.artifacts import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Manifest, Pixels

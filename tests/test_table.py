@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from results.committed import RECORDS, ROOT
+from results.committed import ROOT
+from results.publish import RECORDS
 from superinfo.cli import main
 
 Run = Callable[..., tuple[int, str, str]]

@@ -67,8 +67,8 @@ class Entry:
     """A cell under a head."""
 
     text: str
-    """A figure, of a single run with its interval over test images, a signed difference, or a word of ABSENT; empty where
-    there is no difference."""
+    """A figure (of a single run with its interval over test images), a signed difference, or a word of ABSENT; empty
+    where there is no difference."""
     spread: str = ""
     sign: str = ""
     marks: tuple[str, ...] = ()
