@@ -8,13 +8,17 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from pretrain.recipe import RECIPES as PRETRAIN_RECIPES
 from pretrain.recipe import PretrainRecipe, checkpoint_path
+from results.declaration import Declaration, Group, Measured, MetricColumn, Pretrained, Row
+from results.records import Store, read_store
 from results.render import FORMATS
-from results.tables import Row, Table, compare
-from superinfo.artifacts import CONVERSION, Record
-from superinfo.errors import Interrupted, SuperInfoError
+from results.table import Table
+from results.tables import build
+from superinfo.artifacts import CONVERSION
+from superinfo.errors import Interrupted, SuperInfoError, UserError
 from superinfo.files import write_bytes, write_text
 from superinfo.progress import say
-from superinfo.spec import Spec, load_recipe
+from superinfo.repeat import command_line
+from superinfo.spec import Spec, identity_hash, load_recipe
 from transfer.detection.detect import PICTURES, detect, record_path
 from transfer.detection.weights import who_starts
 from transfer.recipe import RECIPES as TRANSFER_RECIPES
@@ -22,6 +26,9 @@ from transfer.recipe import DetectRecipe
 
 SUITES = Path(__file__).parent / "suites"
 CONVERTED = "detectron2"
+METRICS = ("box/AP", "box/AP50", "box/AP75", "mask/AP", "mask/AP50", "mask/AP75")
+ENDINGS = {"terminal": "txt", "latex": "tex"}
+"""Of files, where they are not called as their format."""
 
 
 class RowSpec(Spec):
@@ -83,13 +90,30 @@ def run_suite(suite: Suite, runs: Path, device: str) -> tuple[Path, list[SuperIn
     return write_outputs(suite, runs), failures
 
 
-def suite_table(suite: Suite, runs: Path) -> Table:
-    """Return the table of the runs that are done; a row with none is empty."""
-    rows = []
-    for row in suite.rows:
-        paths = [record for seed in suite.seeds if (record := find_record(suite, row, seed, runs))]
-        rows.append(Row(row.label, tuple(Record.read(path) for path in paths)))
-    return compare(suite.title, rows, suite.baseline)
+def suite_tables(suite: Suite, runs: Path) -> list[Table]:
+    """Return the suite's table of the runs that are done, at work or failed; a row with none is empty."""
+    try:
+        store = read_store(runs)
+    except UserError:  # nothing was run yet
+        store = Store(runs, (), (), ())
+    return [build(declare(suite), store)]
+
+
+def declare(suite: Suite) -> Declaration:
+    """Return the suite's table: runs count only if every field of their recipes is as it is now."""
+    task = _detect_recipe(suite)
+    columns = tuple(MetricColumn(metric=metric, difference=metric.endswith("/AP")) for metric in METRICS)
+    rows = tuple(
+        Row(label=row.label, match=_match(row), base=suite.baseline if row.label != suite.baseline else None)
+        for row in suite.rows
+    )
+    return Declaration(
+        name=suite.name,
+        title=suite.title,
+        groups=(Group(runs=Measured(recipe=task.name, recipe_hash=identity_hash(task)), metrics=columns),),
+        rows=rows,
+        seeds=suite.seeds,
+    )
 
 
 def find_record(suite: Suite, row: RowSpec, seed: int, runs: Path) -> Path | None:
@@ -102,12 +126,18 @@ def find_record(suite: Suite, row: RowSpec, seed: int, runs: Path) -> Path | Non
     return path if path.exists() else None
 
 
+def finished_runs(suite: Suite, runs: Path) -> list[Path]:
+    """Return the folders of the suite's runs that are done."""
+    found = (find_record(suite, row, seed, runs) for row in suite.rows for seed in suite.seeds)
+    return [record.parent for record in found if record is not None]
+
+
 def write_outputs(suite: Suite, runs: Path) -> Path:
     """Write the table in every format, and a picture for each row, below `runs/<suite>`; return that folder."""
     folder = runs / suite.name
-    table = suite_table(suite, runs)
-    for suffix, render in FORMATS.items():
-        write_text(folder / f"table.{'txt' if suffix == 'terminal' else suffix}", render(table))
+    tables = suite_tables(suite, runs)
+    for name, render in FORMATS.items():
+        write_text(folder / f"table.{ENDINGS.get(name, name)}", render(tables))
     for row in suite.rows:
         if record := find_record(suite, row, suite.seeds[0], runs):
             picture = record.parent / PICTURES
@@ -125,9 +155,11 @@ def _run_row(suite: Suite, row: RowSpec, seed: int, runs: Path, device: str) -> 
         from pretrain.engine import pretrain
         from transfer.convert import convert
 
-        checkpoint = pretrain(_pretrain_recipe(row.pretrain), seed, runs, device)
+        command = command_line("pretrain", row.pretrain, (), seed, runs)
+        checkpoint = pretrain(_pretrain_recipe(row.pretrain), seed, runs, device, command=command)
         convert(checkpoint, weights)
-    detect(_detect_recipe(suite), weights, seed, runs, device)
+    command = command_line("detect", suite.detect, ["--weights", str(weights or "random")], seed, runs)
+    detect(_detect_recipe(suite), weights, seed, runs, device, command=command)
 
 
 def _converted(row: RowSpec, seed: int, runs: Path) -> Path | None:
@@ -135,6 +167,13 @@ def _converted(row: RowSpec, seed: int, runs: Path) -> Path | None:
     if row.pretrain is None:
         return None
     return checkpoint_path(_pretrain_recipe(row.pretrain), seed, runs).parent / CONVERTED
+
+
+def _match(row: RowSpec) -> Pretrained:
+    if row.pretrain is None:
+        return Pretrained(name="random")
+    recipe = _pretrain_recipe(row.pretrain)
+    return Pretrained(name=recipe.name, recipe_hash=identity_hash(recipe))
 
 
 def _pretrain_recipe(name: str) -> PretrainRecipe:

@@ -5,11 +5,15 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from superinfo.errors import Interrupted, SuperInfoError, UserError
+from superinfo.repeat import RUNS, command_line
+
+if TYPE_CHECKING:
+    from results.table import Table
 
 app = typer.Typer(
     add_completion=False,
@@ -34,7 +38,7 @@ CTRL_C = 130
 def pretrain(
     recipe: Annotated[str, typer.Argument(help="A recipe's name or YAML file.")],
     seed: Seed = 0,
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     device: Device = "auto",
     devices: Devices = 1,
     overrides: Overrides = None,
@@ -47,7 +51,8 @@ def pretrain(
     resolved = load_recipe(PretrainRecipe, recipe, RECIPES, overrides or ())
     from pretrain.engine import pretrain as run
 
-    checkpoint = run(resolved, seed, runs, device, devices)
+    command = command_line("pretrain", recipe, (), seed, runs, overrides or ())
+    checkpoint = run(resolved, seed, runs, device, devices, command=command)
     if is_main_process():
         print(checkpoint)
 
@@ -102,7 +107,7 @@ def detect(
     recipe: Annotated[str, typer.Argument(help="A recipe's name or YAML file.")],
     weights: Annotated[str, typer.Option(help="A folder that `superinfo convert` wrote, or `random`.")],
     seed: Seed = 0,
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     device: Device = "auto",
     devices: Devices = 1,
     evaluate_only: Annotated[
@@ -119,7 +124,9 @@ def detect(
     from transfer.detection.detect import detect as run
 
     start = None if weights == "random" else Path(weights)
-    record = run(resolved, start, seed, runs, device, devices, evaluate_only=evaluate_only)
+    inputs = ["--weights", weights, *(["--evaluate-only"] if evaluate_only else [])]
+    command = command_line("detect", recipe, inputs, seed, runs, overrides or ())
+    record = run(resolved, start, seed, runs, device, devices, evaluate_only=evaluate_only, command=command)
     if is_main_process():
         print(record)
 
@@ -129,7 +136,7 @@ def probe(
     recipe: Annotated[str, typer.Argument(help="A recipe's name or YAML file.")],
     checkpoint: Annotated[str, typer.Option(help="Anyone's checkpoint, as `convert` takes it, or `random`.")],
     seed: Seed = 0,
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     device: Device = "auto",
     overrides: Overrides = None,
 ) -> None:
@@ -140,7 +147,9 @@ def probe(
     resolved = load_recipe(ProbeRecipe, recipe, RECIPES, overrides or ())
     from transfer.probing.probe import probe as run
 
-    print(run(resolved, None if checkpoint == "random" else Path(checkpoint), seed, runs, device))
+    start = None if checkpoint == "random" else Path(checkpoint)
+    command = command_line("probe", recipe, ["--checkpoint", checkpoint], seed, runs, overrides or ())
+    print(run(resolved, start, seed, runs, device, command=command))
 
 
 @app.command()
@@ -160,16 +169,21 @@ def predict(
 @app.command()
 def bench(
     suite: Annotated[str, typer.Argument(help="A suite's name or YAML file.")],
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     device: Device = "auto",
+    publish: Annotated[bool, typer.Option("--publish", help="Copy what is finished into results/records.")] = False,
 ) -> None:
     """Run a whole suite, or what is left of it; prints its table and the folder of its outputs."""
-    from benchmarks.suite import load_suite, run_suite, suite_table
-    from results.render import render_terminal
+    from benchmarks.suite import finished_runs, load_suite, run_suite, suite_tables
+    from results.publish import RECORDS
+    from results.publish import publish as publish_runs
+    from results.render import FORMATS
 
     resolved = load_suite(suite)
     folder, failures = run_suite(resolved, runs, device)
-    print(render_terminal(suite_table(resolved, runs)))
+    if publish:
+        publish_runs(runs, RECORDS, finished_runs(resolved, runs))
+    print(FORMATS["terminal"](suite_tables(resolved, runs)))
     print(folder)
     if failures:
         kind = UserError if all(isinstance(failure, UserError) for failure in failures) else SuperInfoError
@@ -178,27 +192,64 @@ def bench(
 
 @app.command()
 def table(
-    suite: Annotated[str | None, typer.Argument(help="A suite's name or YAML file.")] = None,
-    records: Annotated[Path | None, typer.Option(help="Instead of a suite: a folder of records.")] = None,
-    runs: Runs = Path("runs"),
-    format: Annotated[str, typer.Option(help="terminal, md or csv.")] = "terminal",
+    name: Annotated[str | None, typer.Argument(help="A suite or a table of results/tables; or its YAML file.")] = None,
+    records: Annotated[Path | None, typer.Option(help="Folder of records; without a name, all of them.")] = None,
+    runs: Runs = RUNS,
+    format: Annotated[str, typer.Option(help="terminal, md, csv, latex or html.")] = "terminal",
+    against: Annotated[Path | None, typer.Option(help="Another folder: what moved since, and is it noise?")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Print what is wrong with the committed tables, or with --records.")
+    ] = False,
 ) -> None:
-    """Print the comparison table of a suite, or of all records in a folder."""
+    """Print a comparison table, or those of all records in a folder; compare two folders; check."""
     from results.render import FORMATS
 
     if format not in FORMATS:
         raise UserError(f"--format {format}: choose {', '.join(FORMATS)}")
-    if (suite is None) == (records is None):
-        raise UserError("table: name either a suite or --records DIR")
-    if suite is not None:
-        from benchmarks.suite import load_suite, suite_table
+    if check:
+        if name is not None or against is not None:
+            raise UserError("table --check: takes no name and no --against; --records DIR checks another folder")
+        _check(records)
+        return
+    if name is None and records is None:
+        raise UserError("table: name a suite or a table, or give --records DIR")
+    shown = _tables(name, records or runs)
+    if against is not None:
+        from results.against import compare_sets
 
-        print(FORMATS[format](suite_table(load_suite(suite), runs)), end="")
-    elif records is not None:
-        from results.records import find_records
-        from results.tables import compare_all
+        shown = compare_sets(shown, _tables(name, against), (str(records or runs), str(against)))
+    print(FORMATS[format](shown), end="")
 
-        print("\n".join(FORMATS[format](found) for found in compare_all(find_records(records))), end="")
+
+def _tables(name: str | None, folder: Path) -> "list[Table]":
+    """Return the named table from a folder of records, or those of all records in it."""
+    if name is not None:
+        from benchmarks.tables import tables_by_name
+
+        return tables_by_name(name, folder)
+    from results.leftovers import describe_leftovers
+    from results.records import read_store
+    from results.tables import build_all
+    from superinfo.progress import say
+
+    store = read_store(folder)
+    for line in describe_leftovers(store):
+        say(line)
+    return build_all(store)
+
+
+def _check(records: Path | None) -> None:
+    from results.check import check_committed, check_records
+    from results.publish import RECORDS
+    from results.records import read_store
+
+    store = read_store(records or RECORDS)
+    findings = check_committed(store) if records is None else check_records(store)
+    for finding in findings:
+        print(finding)
+    if findings:
+        raise SuperInfoError(f"{len(findings)} findings in {len(store.runs)} records and their tables")
+    print(f"{len(store.runs)} records and their tables: nothing found")
 
 
 def main() -> None:
