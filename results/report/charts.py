@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from results.render.style import LIGHT
 from results.report.plots import (
-    INK,
     MARKERS,
-    MUTED,
     SERIES,
     WIDTH,
     add_legend,
@@ -47,14 +46,15 @@ class Point:
 
 def draw_spread(rows: Values, label: str) -> Figure:
     """Draw each run of each row as a dot, and the mean over them as a bar."""
-    figure, axes = panel(0.42 * len(rows), top=0.15)
+    figure, axes = panel(0.5 * len(rows), top=0.1)
     for place, (row, values) in enumerate(rows.items()):
-        axes.text(0, place - 0.24, shown(row), va="center", transform=axes.get_yaxis_transform(), fontsize=9)
-        axes.plot(some(values, DOTS), [place + 0.2] * min(len(values), DOTS), "o", color=SERIES[0], ms=6.5, alpha=0.65)
+        axes.text(0, place - 0.22, shown(row), va="center", transform=axes.get_yaxis_transform())
+        axes.axhline(place + 0.12, color=LIGHT.rule, lw=0.8)
+        axes.plot(some(values, DOTS), [place + 0.12] * min(len(values), DOTS), "o", color=SERIES[0], ms=6.5, alpha=0.65)
         if len(values) > 1:
             mean = sum(values) / len(values)
-            axes.plot([mean, mean], [place + 0.02, place + 0.38], color=INK, lw=1.8, solid_capstyle="butt")
-    axes.set_ylim(len(rows) - 0.4, -0.6)
+            axes.plot([mean, mean], [place - 0.06, place + 0.3], color=LIGHT.text, lw=1.8, solid_capstyle="butt")
+    axes.set_ylim(len(rows) - 0.6, -0.5)
     axes.set_yticks([])
     axes.set_xlabel(label)
     axes.margins(x=0.08)
@@ -75,12 +75,17 @@ def draw_profile(categories: Sequence[str], rows: Mapping[str, Values], label: s
             for value in some(figures.get(category, ()), DOTS)
         ]
         axes.plot(
-            [value for value, _ in dots], [place for _, place in dots], **_mark(number), ms=5, ls="none", label=shown(row)
+            [value for value, _ in dots],
+            [place for _, place in dots],
+            **_mark(number),
+            ms=5,
+            ls="none",
+            label=shown(row),
         )
     axes.set_ylim(len(categories) - 0.5, -0.5)
     axes.set_yticks(range(len(categories)), [shown(category) for category in categories])
     axes.set_xlabel(label)
-    add_legend(axes, len(rows))
+    add_legend(axes)
     return figure
 
 
@@ -94,10 +99,12 @@ def draw_plane(points: Sequence[Point], label_x: str, label_y: str, limit: float
         errors = {"xerr": [point.x_error for point in mine], "yerr": [point.y_error for point in mine]}
         axes.errorbar(x, y, **errors, **_mark(number), ms=6.5, ls="none", elinewidth=1.2, label=shown(row))
     if limit is not None:
-        axes.axhline(limit, color=MUTED, lw=1, ls=(0, (4, 3)))
-        axes.annotate("limit", (1, limit), xycoords=axes.get_yaxis_transform(), ha="right", va="bottom", color=MUTED)
+        axes.axhline(limit, color=LIGHT.muted, lw=1, ls=(0, (4, 3)))
+        axes.annotate(
+            "limit", (1, limit), xycoords=axes.get_yaxis_transform(), ha="right", va="bottom", color=LIGHT.muted
+        )
     _name_axes(axes, label_x, label_y)
-    add_legend(axes, len(rows))
+    add_legend(axes)
     return figure
 
 
@@ -114,14 +121,14 @@ def draw_curves(curves: Sequence[Curve], label_x: str, label_y: str) -> Figure:
         colour = SERIES[number % len(SERIES)]
         axes.plot(some(curve.x, DOTS), some(curve.y, DOTS), color=colour, lw=1.4, ls=dashes, label=name)
     _name_axes(axes, label_x, label_y)
-    add_legend(axes, len(rows))
+    add_legend(axes)
     return figure
 
 
 def _name_axes(axes: Axes, label_x: str, label_y: str) -> None:
     axes.set_xlabel(label_x)
     axes.set_ylabel(label_y)
-    axes.tick_params(labelcolor=MUTED)
+    axes.tick_params(labelcolor=LIGHT.muted)
 
 
 def _mark(number: int) -> dict[str, str | float]:

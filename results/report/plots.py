@@ -13,15 +13,14 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from results.render.style import LIGHT, plot_style
 from superinfo.errors import printable
 from superinfo.files import write_bytes
 
-INK, MUTED, GRID = "#1f2430", "#5b6472", "#dfe3e9"
-SERIES = ("#0b62c1", "#b3470b", "#0b7a55", "#9a3492", "#7a5b05", "#0b7691", "#bb2d45", "#565e6c")
-"""Of rows, in order; each has 4.5:1 on white."""
-MARKERS = "osD^vPX*"
+SERIES = LIGHT.series
+MARKERS = "osD^vP"
 """With the colours, so that rows differ without colour too."""
-INLINE = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)"} | {
+INLINE = {getattr(LIGHT, name): f"var(--{name})" for name in ("text", "muted", "rule")} | {
     colour: f"var(--series-{number})" for number, colour in enumerate(SERIES, 1)
 }
 """What a colour is in the page."""
@@ -29,33 +28,17 @@ WIDTH = 4.4
 """Inches: what a phone shows without making its text too small."""
 LONGEST = 48
 """Letters of a name that a plot shows."""
-STYLE = {
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": MUTED,
-    "axes.labelsize": 9,
-    "axes.spines.left": False,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
+STYLE = plot_style(LIGHT) | {
     "axes.facecolor": "none",
+    "axes.labelcolor": LIGHT.muted,
+    "axes.spines.left": False,
     "figure.facecolor": "none",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "legend.fontsize": 9,
-    "legend.labelcolor": INK,
-    "pdf.fonttype": 42,
+    "savefig.facecolor": "none",
     "svg.fonttype": "none",
-    "svg.hashsalt": "superinfo",
-    "text.color": INK,
     "text.parse_math": False,  # a name may hold dollars
-    "xtick.color": MUTED,
     "xtick.major.size": 0,
-    "ytick.color": MUTED,
     "ytick.major.size": 0,
-    "ytick.labelcolor": INK,
+    "ytick.labelcolor": LIGHT.text,
 }
 SVG = "http://www.w3.org/2000/svg"
 LINK = "http://www.w3.org/1999/xlink"
@@ -92,20 +75,19 @@ def panel(height: float, *, left: float = 0.15, top: float = 0.1, bottom: float 
 
 def legend_height(rows: int) -> float:
     """Return the inches that a legend of so many rows takes above the axes."""
-    return 0.1 + 0.19 * rows if rows > 1 else 0.1
+    return 0.1 + 0.19 * rows
 
 
-def add_legend(axes: Axes, rows: int) -> None:
-    """Name the rows above the axes; a single one is named by its plot's caption."""
-    if rows > 1:
-        axes.legend(
-            loc="lower left",
-            bbox_to_anchor=(-0.02, 1.0),
-            frameon=False,
-            borderaxespad=0.2,
-            labelspacing=0.25,
-            handlelength=1.2,
-        )
+def add_legend(axes: Axes) -> None:
+    """Name the rows above the axes."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
+        frameon=False,
+        borderaxespad=0.2,
+        labelspacing=0.25,
+        handlelength=1.2,
+    )
 
 
 def shown(name: str) -> str:
@@ -139,11 +121,11 @@ def inline(plot: Plot) -> str:
         del root.attrib[size]
     root.set("role", "img")
     root.set("aria-labelledby", f"{plot.name}-title")
-    text = "".join(root.itertext()) and _recoloured(root, plot.name)
-    return text
+    _fit_into_page(root, plot.name)
+    return ElementTree.tostring(root, encoding="unicode")
 
 
-def _recoloured(root: ElementTree.Element, prefix: str) -> str:
+def _fit_into_page(root: ElementTree.Element, prefix: str) -> None:
     used = set(re.findall(r"#([\w-]+)\)", " ".join(e.get("clip-path", "") for e in root.iter())))
     used |= {element.get(f"{{{LINK}}}href", "").removeprefix("#") for element in root.iter()}
     for element in root.iter():
@@ -158,7 +140,6 @@ def _recoloured(root: ElementTree.Element, prefix: str) -> str:
             element.set("clip-path", clip.replace("#", f"#{prefix}-"))
         if (style := element.get("style")) is not None:
             element.set("style", re.sub(r"#[0-9a-f]{6}", lambda found: INLINE.get(found[0], found[0]), style))
-    return ElementTree.tostring(root, encoding="unicode")
 
 
 def _save(plot: Plot, format: str) -> bytes:

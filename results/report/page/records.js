@@ -1,0 +1,117 @@
+// A figure opens its records. Texts from records enter the page as text alone, never as markup.
+const evidence = JSON.parse(document.getElementById("evidence").textContent);
+const dialog = document.getElementById("record");
+const heading = document.getElementById("record-title");
+const contents = document.getElementById("record-body");
+
+document.addEventListener("click", (event) => {
+  const cell = event.target.closest("button[data-runs]");
+  if (cell) {
+    const places = cell.dataset.runs.split(" ").filter(Boolean).map(Number);
+    open(`${nameOf(cell)}: ${cell.textContent}`, places, Number(cell.dataset.of));
+  } else if (event.target === dialog || event.target.closest(".close")) dialog.close();
+});
+
+dialog.addEventListener("close", () => history.replaceState(null, "", location.pathname + location.search));
+addEventListener("hashchange", openAddressed);
+openAddressed();
+
+function nameOf(button) {
+  const cell = button.closest("td");
+  const heads = button.closest("table").tHead.rows;
+  const head = heads[heads.length - 1].cells[cell.cellIndex];
+  return `${cell.parentElement.cells[0].dataset.value}, ${head.textContent.trim()}`;
+}
+
+// An address that ends in #run=<id> opens that run.
+function openAddressed() {
+  if (!location.hash.startsWith("#run=")) return;
+  const wanted = decodeURIComponent(location.hash.slice(5));
+  const place = evidence.runs.findIndex((run) => run.id === wanted);
+  if (place >= 0 && !dialog.open) open(wanted, [place], 1);
+}
+
+function open(title, places, count) {
+  heading.textContent = title;
+  const runs = places.map((place) => describe(evidence.runs[place], place, places.length === 1));
+  const missing = count - places.length;
+  const left = missing ? [make("p", `${missing} of ${count} records are not in this page; they are in the folder it was made from.`, "left-out")] : [];
+  contents.replaceChildren(...runs, ...left);
+  dialog.showModal();
+  dialog.scrollTop = 0;
+  if (places.length === 1) history.replaceState(null, "", `#run=${encodeURIComponent(evidence.runs[places[0]].id)}`);
+}
+
+function describe(run, place, alone) {
+  const details = make("details");
+  details.open = alone;
+  details.append(make("summary", `seed ${run.seed}: ${run.id}`));
+  if (run.command) details.append(command(run.command));
+  details.append(pairs(run.facts));
+  details.append(make("h3", "Deviations from the protocol"));
+  details.append(run.deviations.length ? list(run.deviations) : make("p", "None.", "muted"));
+  const picture = document.querySelector(`img[data-run="${place}"]`);
+  if (picture) details.append(picture.cloneNode());
+  details.append(fold("All figures", metrics(run.metrics)));
+  for (const [name, text] of run.blocks) details.append(fold(name, pre(evidence.texts[text])));
+  return details;
+}
+
+function command(text) {
+  const box = make("div", "", "command");
+  const button = make("button", "Copy");
+  button.type = "button";
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(box.firstChild);
+      button.textContent = "Selected";
+    }
+  });
+  box.append(pre(text), button);
+  return box;
+}
+
+function pairs(facts) {
+  const found = make("dl");
+  for (const [name, text] of facts) found.append(make("dt", name), make("dd", text));
+  return found;
+}
+
+function list(texts) {
+  const found = make("ul");
+  found.append(...texts.map((text) => make("li", text)));
+  return found;
+}
+
+function metrics(rows) {
+  const found = make("table", "", "metrics");
+  for (const [name, value, unit] of rows) {
+    const row = found.insertRow();
+    const head = make("th", name);
+    head.scope = "row";
+    row.append(head, make("td", value), make("td", unit, "muted"));
+  }
+  return found;
+}
+
+function fold(name, inside) {
+  const details = make("details");
+  details.append(make("summary", name), inside);
+  return details;
+}
+
+function pre(text) {
+  const found = make("pre", text);
+  found.tabIndex = 0;
+  return found;
+}
+
+function make(tag, text = "", style = "") {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  if (style) element.className = style;
+  return element;
+}
