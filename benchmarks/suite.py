@@ -14,6 +14,7 @@ from superinfo.artifacts import CONVERSION, Record
 from superinfo.errors import Interrupted, SuperInfoError
 from superinfo.files import write_bytes, write_text
 from superinfo.progress import say
+from superinfo.repeat import command_line
 from superinfo.spec import Spec, load_recipe
 from transfer.detection.detect import PICTURES, detect, record_path
 from transfer.detection.weights import who_starts
@@ -125,9 +126,11 @@ def _run_row(suite: Suite, row: RowSpec, seed: int, runs: Path, device: str) -> 
         from pretrain.engine import pretrain
         from transfer.convert import convert
 
-        checkpoint = pretrain(_pretrain_recipe(row.pretrain), seed, runs, device)
+        command = command_line("pretrain", row.pretrain, (), seed, runs)
+        checkpoint = pretrain(_pretrain_recipe(row.pretrain), seed, runs, device, command=command)
         convert(checkpoint, weights)
-    detect(_detect_recipe(suite), weights, seed, runs, device)
+    command = command_line("detect", suite.detect, ["--weights", str(weights or "random")], seed, runs)
+    detect(_detect_recipe(suite), weights, seed, runs, device, command=command)
 
 
 def _converted(row: RowSpec, seed: int, runs: Path) -> Path | None:
