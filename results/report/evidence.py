@@ -55,16 +55,18 @@ class Evidence:
     def _describe(
         self, run: Run, recipe: dict[str, Any], pretraining: Pretraining | None, below: Path
     ) -> dict[str, Any]:
+        commands = [("repeat this run", run.command)]
         blocks = [("Recipe, resolved", self._text(_yaml(recipe)))]
         if pretraining is not None:
             manifest = pretraining.manifest
+            commands.append(("repeat its pretraining", manifest.command))
             blocks.append(("Recipe of its pretraining, resolved", self._text(_yaml(manifest.recipe))))
             rest = manifest.model_dump(mode="json", exclude={"recipe"})
             blocks.append(("Manifest of its pretraining", self._text(_yaml(rest))))
         return {
             "id": run.id,
             "seed": str(run.seed),
-            "command": run.command,
+            "commands": [(label, command) for label, command in commands if command],
             "facts": [*_facts(run, pretraining), ("record", _relative(run.folder / RECORD, below))],
             "deviations": list(run.deviations),
             "metrics": [_metric(name, metric) for name, metric in run.metrics.items()],

@@ -14,7 +14,7 @@ from results.report.plots import Plot
 from results.table import Column, Table
 from superinfo.artifacts import Metric
 
-SPREADS = 4
+SPREADS = 6
 """Columns of a table whose spread is drawn, at most."""
 SPREAD_ROWS, ROWS, CATEGORIES, CURVES = 24, 6, 40, 24
 """Drawn at most: rows of a spread, rows of other plots, their categories, and curves."""
@@ -72,15 +72,22 @@ def _named(stem: str, drawn: Sequence[Drawn]) -> list[Plot]:
 
 
 def _spreads(table: Table) -> Iterator[Drawn]:
-    wanted = [column for column in table.columns if column.difference] or list(table.columns)
-    for column in wanted[:SPREADS]:
-        place = table.columns.index(column)
+    for place, column in list(_leading(table.columns).items())[:SPREADS]:
         rows = {line.label: line.cells[place].values for line in table.lines if line.cells[place].values}
         kept = dict(list(rows.items())[:SPREAD_ROWS])
         if kept:
             title = f"Spread of {_heading(column)}"
-            text = "Each dot is a run, each bar the mean of a row." + _cut(len(rows), SPREAD_ROWS, "rows")
+            text = "Each dot is a seed, each bar the mean of a row." + _cut(len(rows), SPREAD_ROWS, "rows")
             yield title, text, draw_spread(kept, f"{column.header} ({column.unit}) {column.arrow}")
+
+
+def _leading(columns: Sequence[Column]) -> dict[int, Column]:
+    """Return the first column of each group and kind of metric, `box/AP` but not `box/AP50`, by its place."""
+    firsts: dict[tuple[str, str], int] = {}
+    for place, column in enumerate(columns):
+        kind, _, name = column.key.rpartition("/")
+        firsts.setdefault((column.group, kind or name), place)
+    return {place: columns[place] for place in firsts.values()}
 
 
 def _heading(column: Column) -> str:

@@ -46,7 +46,7 @@ function describe(run, place, alone) {
   const details = make("details");
   details.open = alone;
   details.append(make("summary", `seed ${run.seed}: ${run.id}`));
-  if (run.command) details.append(command(run.command));
+  for (const [label, text] of run.commands) details.append(command(label, text));
   details.append(pairs(run.facts));
   details.append(make("h3", "Deviations from the protocol"));
   details.append(run.deviations.length ? list(run.deviations) : make("p", "None.", "muted"));
@@ -57,8 +57,10 @@ function describe(run, place, alone) {
   return details;
 }
 
-function command(text) {
+function command(label, text) {
   const box = make("div", "", "command");
+  const line = pre(text);
+  line.setAttribute("aria-label", label);
   const button = make("button", "Copy");
   button.type = "button";
   button.addEventListener("click", async () => {
@@ -66,11 +68,11 @@ function command(text) {
       await navigator.clipboard.writeText(text);
       button.textContent = "Copied";
     } catch {
-      getSelection().selectAllChildren(box.firstChild);
+      getSelection().selectAllChildren(line);
       button.textContent = "Selected";
     }
   });
-  box.append(pre(text), button);
+  box.append(make("span", label, "muted"), line, button);
   return box;
 }
 
