@@ -10,7 +10,6 @@ from results.render.style import LIGHT
 from results.report.plots import (
     MARKERS,
     SERIES,
-    WIDTH,
     add_legend,
     legend_height,
     panel,
@@ -20,6 +19,8 @@ from results.report.plots import (
 
 DOTS = 200
 """Runs of a row, and points of a curve, that are drawn at most."""
+CATEGORY = 24
+"""Letters of a category that are shown."""
 Values = Mapping[str, Sequence[float]]
 """Of the runs of each row."""
 
@@ -64,8 +65,8 @@ def draw_spread(rows: Values, label: str) -> Figure:
 def draw_profile(categories: Sequence[str], rows: Mapping[str, Values], label: str) -> Figure:
     """Draw each run's figure for each category, a colour and a marker for each row."""
     step = 0.16 + 0.06 * len(rows)
-    longest = max(len(shown(category)) for category in categories)
-    left = min(0.3 + 0.075 * longest, WIDTH / 2)
+    names = [shown(category, CATEGORY) for category in categories]
+    left = 0.3 + 0.075 * max(map(len, names))
     figure, axes = panel(step * len(categories), left=left, top=legend_height(len(rows)))
     for number, (row, figures) in enumerate(rows.items()):
         offset = (number - (len(rows) - 1) / 2) * 0.6 / max(len(rows), 1)
@@ -83,7 +84,7 @@ def draw_profile(categories: Sequence[str], rows: Mapping[str, Values], label: s
             label=shown(row),
         )
     axes.set_ylim(len(categories) - 0.5, -0.5)
-    axes.set_yticks(range(len(categories)), [shown(category) for category in categories])
+    axes.set_yticks(range(len(names)), names)
     axes.set_xlabel(label)
     add_legend(axes)
     return figure

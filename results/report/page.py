@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from results.records import Store, Unreadable
 from results.render import parts
@@ -68,7 +67,6 @@ def _render(
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters["breakable"] = _breakable
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     script = "\n".join((TEMPLATES / name).read_text() for name in SCRIPTS)
     apart = list(_apart(store, broken))
@@ -76,8 +74,8 @@ def _render(
         title=TITLE,
         summary=_summary(store, sections),
         policy=_policy(script),
-        style=Markup(_style()),
-        script=Markup(script),
+        style=_style(),
+        script=script,
         sections=sections,
         pretraining=curves,
         apart=apart[:APART],
@@ -86,13 +84,14 @@ def _render(
         places=evidence.places,
         opened=lambda cell: [evidence.places[run.folder] for run in cell.records if run.folder in evidence.places],
         parts=parts,
-        inline=lambda plot: Markup(inline(plot)),
+        pieces=_pieces,
+        inline=inline,
     )
 
 
-def _breakable(name: str) -> Markup:
-    """Return a name, escaped, that may be broken where its parts meet."""
-    return Markup("<wbr>").join(re.split(r"(?<=[_+/-])(?=[^_+/-])", name))
+def _pieces(name: str) -> list[str]:
+    """Split a name where a narrow column may break it."""
+    return re.split(r"(?<=[_+/-])(?=[^_+/-])", name)
 
 
 def _policy(script: str) -> str:

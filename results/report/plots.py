@@ -13,8 +13,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from results.render.parts import visible
 from results.render.style import LIGHT, plot_style
-from superinfo.errors import printable
 from superinfo.files import write_bytes
 
 SERIES = LIGHT.series
@@ -26,8 +26,6 @@ INLINE = {getattr(LIGHT, name): f"var(--{name})" for name in ("text", "muted", "
 """What a colour is in the page."""
 WIDTH = 4.4
 """Inches: what a phone shows without making its text too small."""
-LONGEST = 48
-"""Letters of a name that a plot shows."""
 STYLE = plot_style(LIGHT) | {
     "axes.facecolor": "none",
     "axes.labelcolor": LIGHT.muted,
@@ -90,10 +88,10 @@ def add_legend(axes: Axes) -> None:
     )
 
 
-def shown(name: str) -> str:
-    """Return a name as plots show it: printable, and not too long."""
-    name = printable(name)
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+def shown(name: str, longest: int = 48) -> str:
+    """Return a name as plots show it: visible, and no longer than so many letters."""
+    name = visible(name)
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def some(values: Sequence[float], most: int) -> Sequence[float]:
