@@ -8,14 +8,17 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from pretrain.recipe import RECIPES as PRETRAIN_RECIPES
 from pretrain.recipe import PretrainRecipe, checkpoint_path
+from results.declaration import Declaration, Group, Measured, MetricColumn, Pretrained, Row
+from results.records import read_store
 from results.render import FORMATS
-from results.tables import Row, Table, compare
-from superinfo.artifacts import CONVERSION, Record
+from results.table import Table
+from results.tables import build
+from superinfo.artifacts import CONVERSION
 from superinfo.errors import Interrupted, SuperInfoError
 from superinfo.files import write_bytes, write_text
 from superinfo.progress import say
 from superinfo.repeat import command_line
-from superinfo.spec import Spec, load_recipe
+from superinfo.spec import Spec, identity_hash, load_recipe
 from transfer.detection.detect import PICTURES, detect, record_path
 from transfer.detection.weights import who_starts
 from transfer.recipe import RECIPES as TRANSFER_RECIPES
@@ -23,6 +26,9 @@ from transfer.recipe import DetectRecipe
 
 SUITES = Path(__file__).parent / "suites"
 CONVERTED = "detectron2"
+METRICS = ("box/AP", "box/AP50", "box/AP75", "mask/AP", "mask/AP50", "mask/AP75")
+ENDINGS = {"terminal": "txt", "latex": "tex"}
+"""Of files, where they are not called as their format."""
 
 
 class RowSpec(Spec):
@@ -85,12 +91,25 @@ def run_suite(suite: Suite, runs: Path, device: str) -> tuple[Path, list[SuperIn
 
 
 def suite_table(suite: Suite, runs: Path) -> Table:
-    """Return the table of the runs that are done; a row with none is empty."""
-    rows = []
-    for row in suite.rows:
-        paths = [record for seed in suite.seeds if (record := find_record(suite, row, seed, runs))]
-        rows.append(Row(row.label, tuple(Record.read(path) for path in paths)))
-    return compare(suite.title, rows, suite.baseline)
+    """Return the table of the runs that are done, at work or failed; a row with none is empty."""
+    return build(declare(suite), read_store(runs))
+
+
+def declare(suite: Suite) -> Declaration:
+    """Return the suite's table: runs count only if every field of their recipes is as it is now."""
+    task = _detect_recipe(suite)
+    columns = tuple(MetricColumn(metric=metric, difference=metric.endswith("/AP")) for metric in METRICS)
+    rows = tuple(
+        Row(label=row.label, match=_match(row), base=suite.baseline if row.label != suite.baseline else None)
+        for row in suite.rows
+    )
+    return Declaration(
+        name=suite.name,
+        title=suite.title,
+        groups=(Group(runs=Measured(recipe=task.name, recipe_hash=identity_hash(task)), metrics=columns),),
+        rows=rows,
+        seeds=suite.seeds,
+    )
 
 
 def find_record(suite: Suite, row: RowSpec, seed: int, runs: Path) -> Path | None:
@@ -107,8 +126,8 @@ def write_outputs(suite: Suite, runs: Path) -> Path:
     """Write the table in every format, and a picture for each row, below `runs/<suite>`; return that folder."""
     folder = runs / suite.name
     table = suite_table(suite, runs)
-    for suffix, render in FORMATS.items():
-        write_text(folder / f"table.{'txt' if suffix == 'terminal' else suffix}", render(table))
+    for name, render in FORMATS.items():
+        write_text(folder / f"table.{ENDINGS.get(name, name)}", render([table]))
     for row in suite.rows:
         if record := find_record(suite, row, suite.seeds[0], runs):
             picture = record.parent / PICTURES
@@ -138,6 +157,13 @@ def _converted(row: RowSpec, seed: int, runs: Path) -> Path | None:
     if row.pretrain is None:
         return None
     return checkpoint_path(_pretrain_recipe(row.pretrain), seed, runs).parent / CONVERTED
+
+
+def _match(row: RowSpec) -> Pretrained:
+    if row.pretrain is None:
+        return Pretrained(name="random")
+    recipe = _pretrain_recipe(row.pretrain)
+    return Pretrained(name=recipe.name, recipe_hash=identity_hash(recipe))
 
 
 def _pretrain_recipe(name: str) -> PretrainRecipe:

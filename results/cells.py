@@ -11,6 +11,7 @@ from results.records import Run, Unfinished
 from results.replicates import Replicates
 from results.statistics import mean, standard_deviation
 from results.table import Cell, Difference, State
+from superinfo.artifacts import Metric
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def read_figure(slot: Slot, metric: str, unit: str) -> Figure:
     runs = slot.runs
     found = [run.metrics.get(metric) for run in runs]
     numbers = [one.value for one in found if one is not None and one.value is not None and math.isfinite(one.value)]
-    if not runs or all(one is None for one in found) and not slot.unfinished:
+    if not runs or not (slot.unfinished or any(found)):
         return Figure(_without_runs(slot), None, (), 0, "")
     if units := {one.unit for one in found if one is not None} - {unit}:
         odd = f"recorded in {' and '.join(sorted(units))}, where the column is in {unit}: not shown"
@@ -68,9 +69,7 @@ def read_figure(slot: Slot, metric: str, unit: str) -> Figure:
         odd = "no number" if not numbers else f"no number in {len(runs) - len(numbers)} of {len(runs)} runs"
         return Figure(State.UNDEFINED, None, tuple(numbers), len(numbers), odd)
     sample = Sample(tuple(slot.replicates.values(metric)), slot.replicates.design, slot.protocol)
-    return Figure(
-        State.MEASURED, sample, tuple(numbers) if slot.replicates.single else sample.values, len(numbers), ""
-    )
+    return Figure(State.MEASURED, sample, tuple(numbers) if slot.replicates.single else sample.values, len(numbers), "")
 
 
 def draw_cell(
@@ -100,6 +99,7 @@ def _without_runs(slot: Slot) -> State:
     return State.RUNNING if states else State.MISSING
 
 
-def _interval(metrics: Mapping[str, object], metric: str) -> tuple[float, float] | None:
-    ends = [getattr(metrics.get(name), "value", None) for name in interval_of(metric)]
-    return None if None in ends else (ends[0], ends[1])
+def _interval(metrics: Mapping[str, Metric], metric: str) -> tuple[float, float] | None:
+    ends = [one.value for name in interval_of(metric) if (one := metrics.get(name)) is not None]
+    low, high = ends if len(ends) == 2 else (None, None)
+    return None if low is None or high is None else (low, high)

@@ -7,8 +7,14 @@ from results.manifests import flatten
 from results.records import Run
 from superinfo.artifacts import RECORD
 
-OF_THE_ENCODER = ("encoder.", "mean", "std", "name", "protocol")
-"""Fields of a recipe that make no protocol: who starts from random weights, and what it is called."""
+NO_PROTOCOL = (
+    *("encoder.", "mean", "std"),
+    *("name", "protocol"),
+    *("data.root", "data.download", "data.max_seen", "workers", "max_unreadable", "batch_size"),
+    *("save_minutes", "task.save_minutes", "pictures", "evaluate_every", "images_per_device"),
+)
+"""Fields of a recipe, or their beginnings, that change no result or are told elsewhere: the encoder's, names, and those
+that are for the machine."""
 
 
 class Protocol(NamedTuple):
@@ -64,7 +70,7 @@ def _changed_fields(run: Run, other: Run) -> list[str]:
     return [
         f"{field} {ours.get(field)} instead of {theirs.get(field)}"
         for field in sorted(ours.keys() | theirs.keys())
-        if ours.get(field) != theirs.get(field) and not field.startswith(OF_THE_ENCODER)
+        if ours.get(field) != theirs.get(field) and not field.startswith(NO_PROTOCOL)
     ]
 
 

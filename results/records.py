@@ -136,7 +136,11 @@ def _start_reader(paths: Sequence[Path], stack: ExitStack) -> tuple[subprocess.P
     pickle.dump(paths, question)
     question.seek(0)
     root = str(Path(__file__).parents[1])
-    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {root!r}); from results.records import serve; serve()"]
+    command = [
+        sys.executable,
+        "-c",
+        f"import sys; sys.path.insert(0, {root!r}); from results.records import serve; serve()",
+    ]
     return stack.enter_context(subprocess.Popen(command, stdin=question, stdout=answer)), answer
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from results.records import Run
 from results.statistics import mean
@@ -36,12 +37,7 @@ class Replicates:
     @cached_property
     def duplicates(self) -> tuple[Run, ...]:
         """Runs whose pretraining and seed another one has, which comes before."""
-        return tuple(
-            run
-            for _, members in self.groups
-            for before, run in zip(members, members[1:], strict=False)
-            if before.seed == run.seed
-        )
+        return tuple(run for _, members in self.groups for before, run in pairwise(members) if before.seed == run.seed)
 
     @property
     def single(self) -> bool:

@@ -27,7 +27,9 @@ def listed(rows: Sequence[Row], runs: Sequence[Run], unfinished: Sequence[Unfini
     for row in rows:
         own = tuple(run for run in runs if row.match.holds(run))
         names = {run.who.name for run in own}
-        pending = tuple(one for one in unfinished if row.match.awaits(one) or one.name in names)
+        pending = tuple(
+            one for one in unfinished if one.name in names or (row.match.name is not None and row.match.awaits(one))
+        )
         found.append(RowRuns(row.label, row.base, own, pending))
     return found
 
@@ -140,8 +142,9 @@ def _facts(run: Run) -> list[str]:
 
 def _settings(runs: Sequence[Run], manifests: dict[str, Path]) -> list[list[str]]:
     """Return the settings of each pretraining's term that differ, as its manifest has them."""
-    recipes = [
-        read_recipe_of(path) if (path := manifests.get(run.who.tensors_sha256 or "")) else {} for run in runs
-    ]
+    recipes = [read_recipe_of(path) if (path := manifests.get(run.who.tensors_sha256 or "")) else {} for run in runs]
     fields = sorted({field for recipe in recipes for field in recipe if field.startswith("term.")})
-    return [[f"{field.removeprefix('term.')} {recipe[field]}" if field in recipe else "" for field in fields] for recipe in recipes]
+    return [
+        [f"{field.removeprefix('term.')} {recipe[field]}" if field in recipe else "" for field in fields]
+        for recipe in recipes
+    ]

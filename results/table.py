@@ -1,4 +1,7 @@
-"""A table as data: what is measured, the lines, and what each cell stands on. Built by `tables.py`, drawn by `render/`."""
+"""A table as data: what is measured, its lines, and what each cell stands on.
+
+Built by `tables.py`, drawn by `render/`.
+"""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -60,8 +63,8 @@ class Cell:
     expected: int = 0
     """Runs that the row should have: finished, failed and unfinished ones."""
     values: tuple[float, ...] = ()
-    """Of each pretraining, the mean of its fine-tunings, in the order of seeds; of each fine-tuning where one pretraining
-    has all of them, as a mark then says."""
+    """Of each pretraining, the mean of its fine-tunings, in the order of seeds; of each fine-tuning where one
+    pretraining has all of them, as a mark then says."""
     difference: Difference | None = None
     """None in a base row, and where one of the two has no mean."""
     best: bool = False
@@ -81,7 +84,7 @@ class Column:
     """One metric of one measurement."""
 
     key: str
-    """Unique in its table."""
+    """Unique in its table: the metric as records name it, behind its group and a colon if there is one."""
     group: str
     """Header above: what is measured, such as a data set; may be empty."""
     header: str
@@ -92,6 +95,11 @@ class Column:
     """After the point."""
     difference: bool
     """Whether differences to the rows' bases are shown."""
+
+    @property
+    def metric(self) -> str:
+        """Return the name that records give it."""
+        return self.key.removeprefix(f"{self.group}: ")
 
     @property
     def arrow(self) -> str:

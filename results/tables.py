@@ -12,6 +12,7 @@ from results.groups import Selection, usual_protocol
 from results.marks import Notes
 from results.metrics import summarise
 from results.protocols import Protocol
+from results.quoted import citations, quoted_lines
 from results.records import Run, Store, Unfinished
 from results.rows import RowRuns, every, listed
 from results.table import Cell, Column, Difference, Line, Table
@@ -24,16 +25,20 @@ def build(declaration: Declaration, store: Store) -> Table:
     blocks = [_fill(selection, declaration, rows) for selection in selections]
     notes = Notes()
     lines = tuple(_line(index, row, blocks, notes) for index, row in enumerate(rows))
+    columns = tuple(column.shown for block in blocks for column in block.columns)
+    filters = [wanted for selection in selections for wanted in selection.published]
+    published = quoted_lines(filters, columns, notes) if any(filters) else ()
     measured = [(block.selection.spec.header, usual_protocol(block.slots)) for block in blocks]
     return Table(
         name=declaration.name,
         title=declaration.title,
         caption=caption_of(measured, sorted(frozenset().union(*(one.common for one in selections)))),
         method=method_of(declaration, [cell for line in lines for cell in line.cells]),
-        columns=tuple(column.shown for block in blocks for column in block.columns),
+        columns=columns,
         lines=lines,
-        published=(),
+        published=published,
         notes=notes.all(),
+        sources=citations(published),
     )
 
 
@@ -53,18 +58,11 @@ def build_all(store: Store) -> list[Table]:
     return tables
 
 
-def find_unplaced(store: Store) -> list[Unfinished]:
-    """Return the unfinished runs that no table of `build_all` has, for want of any finished run of their recipe."""
-    recipes = {run.recipe for run in store.runs}
-    return [one for one in store.unfinished if one.recipe not in recipes]
-
-
 @dataclass(frozen=True)
 class _FilledColumn:
     """A column with what it has for each row."""
 
     shown: Column
-    metric: str
     figures: Sequence[Figure]
     differences: Sequence[Difference | None]
     best: int | None
@@ -93,8 +91,8 @@ def _fill(selection: Selection, declaration: Declaration, rows: Sequence[RowRuns
     places = {row.label: index for index, row in enumerate(rows)}
     bases = [None if row.base is None else places[row.base] for row in rows]
     columns = []
-    for metric, shown in selection.columns(declaration.name):
-        figures = [read_figure(slot, metric, shown.unit) for slot in slots]
+    for shown in selection.columns(declaration.name):
+        figures = [read_figure(slot, shown.metric, shown.unit) for slot in slots]
         differences: list[Difference | None] = [None] * len(rows)
         best = None
         if declaration.test != "none":
@@ -104,7 +102,7 @@ def _fill(selection: Selection, declaration: Declaration, rows: Sequence[RowRuns
             better = shown.higher_is_better
             differences = find_differences(samples, bases, declaration.test, higher_is_better=better)
             best = find_best(alike, declaration.test, higher_is_better=better)
-        columns.append(_FilledColumn(shown, metric, figures, differences, best))
+        columns.append(_FilledColumn(shown, figures, differences, best))
     return _Block(selection, slots, selection.remarks(slots), columns)
 
 
@@ -122,7 +120,7 @@ def _line(index: int, row: RowRuns, blocks: Sequence[_Block], notes: Notes) -> L
                 draw_cell(
                     figure,
                     block.slots[index],
-                    column.metric,
+                    column.shown.metric,
                     column.differences[index],
                     tuple(notes.mark(text) for text in texts),
                     best=column.best == index,

@@ -171,11 +171,11 @@ def bench(
 ) -> None:
     """Run a whole suite, or what is left of it; prints its table and the folder of its outputs."""
     from benchmarks.suite import load_suite, run_suite, suite_table
-    from results.render import render_terminal
+    from results.render import FORMATS
 
     resolved = load_suite(suite)
     folder, failures = run_suite(resolved, runs, device)
-    print(render_terminal(suite_table(resolved, runs)))
+    print(FORMATS["terminal"]([suite_table(resolved, runs)]))
     print(folder)
     if failures:
         kind = UserError if all(isinstance(failure, UserError) for failure in failures) else SuperInfoError
@@ -184,27 +184,57 @@ def bench(
 
 @app.command()
 def table(
-    suite: Annotated[str | None, typer.Argument(help="A suite's name or YAML file.")] = None,
-    records: Annotated[Path | None, typer.Option(help="Instead of a suite: a folder of records.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A suite or a table of results/tables; or its YAML file.")] = None,
+    records: Annotated[Path | None, typer.Option(help="Folder of records; without a name, all of them.")] = None,
     runs: Runs = RUNS,
-    format: Annotated[str, typer.Option(help="terminal, md or csv.")] = "terminal",
+    format: Annotated[str, typer.Option(help="terminal, md, csv, latex or html.")] = "terminal",
+    against: Annotated[Path | None, typer.Option(help="Another folder: what moved since, and is it noise?")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Print what is wrong with the committed tables, or with --records.")
+    ] = False,
 ) -> None:
-    """Print the comparison table of a suite, or of all records in a folder."""
+    """Print a comparison table, or those of all records in a folder; compare two folders; check."""
     from results.render import FORMATS
 
     if format not in FORMATS:
         raise UserError(f"--format {format}: choose {', '.join(FORMATS)}")
-    if (suite is None) == (records is None):
-        raise UserError("table: name either a suite or --records DIR")
-    if suite is not None:
-        from benchmarks.suite import load_suite, suite_table
+    if check:
+        if name is not None or against is not None:
+            raise UserError("table --check: takes no name and no --against; --records DIR checks another folder")
+        _check(records)
+        return
+    if name is None and records is None:
+        raise UserError("table: name a suite or a table, or give --records DIR")
+    from benchmarks.declared import find_declaration, read_if_any
+    from results.against import compare_sets
+    from results.leftovers import describe_leftovers
+    from results.records import read_store
+    from results.tables import build, build_all
+    from superinfo.progress import say
 
-        print(FORMATS[format](suite_table(load_suite(suite), runs)), end="")
-    elif records is not None:
-        from results.records import find_records
-        from results.tables import compare_all
+    declaration = None if name is None else find_declaration(name)
+    folders = [folder for folder in (records or runs, against) if folder is not None]
+    stores = [read_if_any(folder) if folder is runs else read_store(folder) for folder in folders]
+    for store in stores:
+        for line in describe_leftovers(store):
+            say(line)
+    sets = [build_all(store) if declaration is None else [build(declaration, store)] for store in stores]
+    shown = sets[0] if against is None else compare_sets(*sets, (str(folders[0]), str(folders[1])))
+    print(FORMATS[format](shown), end="")
 
-        print("\n".join(FORMATS[format](found) for found in compare_all(find_records(records))), end="")
+
+def _check(records: Path | None) -> None:
+    from results.check import check_committed, check_records
+    from results.committed import RECORDS
+    from results.records import read_store
+
+    store = read_store(records or RECORDS)
+    findings = check_committed(store) if records is None else check_records(store)
+    for finding in findings:
+        print(finding)
+    if findings:
+        raise SuperInfoError(f"{len(findings)} findings in {len(store.runs)} records and their tables")
+    print(f"{len(store.runs)} records and their tables: nothing found")
 
 
 @app.command()
