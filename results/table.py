@@ -152,4 +152,4 @@ class Table:
     """Others' numbers: always apart from measured ones."""
     notes: tuple[Note, ...]
     sources: tuple[str, ...] = ()
-    """Citations of the published rows, in full."""
+    """Citations of the published rows, in full, in the order in which the cells' sources first appear, row by row."""

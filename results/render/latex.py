@@ -34,38 +34,59 @@ ROOM = 100
 """Characters across. A wider table is cut into panels; one wider than the text is shrunk to it."""
 LABEL_ROOM = 36
 """Characters of a label; longer ones are folded."""
-HEIGHT = 40
+HEIGHT = 48
 """Lines on a page; a longer table goes on in the next float."""
+HEADING = 6
+"""Lines that the heading of a panel takes."""
 GAP = 2
 """Characters between columns."""
+
+FLOAT = r"""
+\begin{{table}}[htbp]
+\centering\small\setlength{{\belowcaptionskip}}{{6pt}}
+{}
+{}\end{{table}}
+"""
+NOTES = r"""\par\smallskip
+\begin{{minipage}}{{\linewidth}}\footnotesize\raggedright
+{}
+\end{{minipage}}
+"""
 
 
 def render_latex(tables: Sequence[Table]) -> str:
     r"""Return tables as LaTeX that compiles by itself, and in a document by `\input`."""
-    environments = "\n".join(_render(words(table), table.name) for table in tables)
-    return f"{ALONE}\n{environments}\n\\finish\n"
+    return f"{ALONE}\n{''.join(_render(words(table), table.name) for table in tables)}\\finish\n"
 
 
 def _render(sheet: Sheet, name: str) -> str:
+    floats = list(_floats(sheet))
+    title, label = latex_text(sheet.title), re.sub(r"[^A-Za-z0-9]+", "-", name)
+    notes = [latex_text(spoken(sheet)), *(rf"{_raised([mark])} {latex_text(text)}" for mark, text in sheet.notes)]
+    below = NOTES.format("\\par\n".join(filter(None, notes)))
+    first = rf"\caption[{{{title}}}]{{{title}}}\label{{tab:{label}}}"
+    drawn = FLOAT.format(first, floats[0] + ("" if floats[1:] else below))
+    for k, body in enumerate(floats[1:], 2):
+        caption = rf"\addtocounter{{table}}{{-1}}\caption[]{{{title}{{}} (part {k} of {len(floats)})}}"
+        drawn += "\\clearpage\n" + FLOAT.format(caption, body + ("" if floats[k:] else below))
+    return drawn
+
+
+def _floats(sheet: Sheet) -> Iterator[str]:
+    """Yield the tabulars of each float: panel by panel, as many lines as a page has room for."""
     widths = [_width(sheet, k) for k in range(len(sheet.heads))]
-    panels = cut_panels(sheet.heads, widths, ROOM - len(RUNS) - (1 + sheet.bases) * _label_width(sheet) - GAP)
-    floats = list(_pages(sheet, HEIGHT // len(panels)))
-    below = [latex_text(spoken(sheet)), *(rf"{_raised([mark])} {latex_text(text)}" for mark, text in sheet.notes)]
-    label = re.sub(r"[^A-Za-z0-9]+", "-", name)
-    drawn = []
-    for k, rows in enumerate(floats, 1):
-        head, part = latex_text(sheet.title), f", part {k} of {len(floats)}" if len(floats) > 1 else ""
-        drawn.append(
-            "\\begin{table}[htbp]\n\\centering\\small\n"
-            + ("\\addtocounter{table}{-1}" if k > 1 else "")
-            + f"\\caption[{{{head}}}]{{{head}{part}}}"
-            + (f"\\label{{tab:{label}}}\n" if k == 1 else "\n")
-            + "\\par\\medskip\n".join(_tabular(sheet, rows, panel) for panel in panels)
-            + "\\par\\smallskip\n\\begin{minipage}{\\linewidth}\\footnotesize\\raggedright\n"
-            + "\\par\n".join(filter(None, below))
-            + "\n\\end{minipage}\n\\end{table}\n"
-        )
-    return "\n".join(drawn)
+    stubs = (1 + sheet.bases) * _label_width(sheet) + len(RUNS) + GAP
+    rows = [(section.heading, row) for section in sheet.sections for row in section.rows]
+    drawn, free = "", HEIGHT
+    for panel in cut_panels(sheet.heads, widths, ROOM - stubs):
+        for start in range(0, max(1, len(rows)), HEIGHT - HEADING):
+            chunk = rows[start : start + HEIGHT - HEADING]
+            if drawn and len(chunk) + HEADING > free:
+                yield drawn
+                drawn, free = "", HEIGHT
+            drawn += ("\\par\\medskip\n" if drawn else "") + _tabular(sheet, chunk, panel)
+            free -= len(chunk) + HEADING
+    yield drawn
 
 
 def _width(sheet: Sheet, k: int) -> int:
@@ -79,24 +100,17 @@ def _label_width(sheet: Sheet) -> int:
     return min(LABEL_ROOM, max([len(LABEL), *(len(row.label) for row in sheet.rows)])) + GAP
 
 
-def _pages(sheet: Sheet, height: int) -> Iterator[list[tuple[str, Row]]]:
-    """Yield the rows of each float, with the heading of their section before the first of each in it."""
-    rows = [(section.heading, row) for section in sheet.sections for row in section.rows]
-    for start in range(0, max(1, len(rows)), height):
-        page = rows[start : start + height]
-        yield [
-            ("" if k and page[k - 1][0] == heading else heading, row) for k, (heading, row) in enumerate(page)
-        ]
-
-
 def _tabular(sheet: Sheet, rows: Sequence[tuple[str, Row]], panel: Sequence[int]) -> str:
     stubs = [LABEL, *([BASE] if sheet.bases else []), RUNS]
     columns = [*(("", "", latex_text(name)) for name in stubs)]
     columns += [(latex_text(h.group), latex_text(h.name), latex_text(h.unit)) for h in (sheet.heads[k] for k in panel)]
-    body = []
+    body: list[list[str]] = []
+    above = None
     for heading, row in rows:
-        if heading:
-            body.append([rf"\midrule\rlap{{\itshape {latex_text(heading)}}}", *[""] * (len(columns) - 1)])
+        if heading and heading != above:
+            rule = r"\midrule" if body else ""
+            body.append([rf"{rule}\rlap{{\itshape {latex_text(heading)}}}", *[""] * (len(columns) - 1)])
+        above = heading
         body.append(
             [
                 latex_text(row.label) + _raised(row.marks),
@@ -105,8 +119,6 @@ def _tabular(sheet: Sheet, rows: Sequence[tuple[str, Row]], panel: Sequence[int]
                 *(_cell(row.entries[k]) for k in panel),
             ]
         )
-    if rows and rows[0][0]:
-        body[0][0] = body[0][0].removeprefix(r"\midrule")
     levels = [(*column, str(k)) for k, column in enumerate(columns)]  # the last tells columns of one name apart
     frame = pd.DataFrame(body, columns=pd.MultiIndex.from_tuples(levels), dtype=str)
     unused = [level for level in range(3) if not any(column[level] for column in columns)]

@@ -22,7 +22,7 @@ LEGEND = {
     State.FAILED: "at least one run ended in an error",
     State.UNDEFINED: "measured, but the figure is not a number",
 }
-SIGNS = {Verdict.BETTER: "*", Verdict.WORSE: "*", Verdict.NOISE: "~", Verdict.TOO_FEW: "?"}
+SIGNS = {Verdict.BETTER: "*", Verdict.WORSE: "*", Verdict.NOISE: "≈", Verdict.TOO_FEW: "?"}
 """What follows a difference."""
 UNITS = {"percent": "%"}
 JOINERS = "\u200c\u200d"

@@ -30,21 +30,22 @@ STYLES = {
 
 
 def render_terminal(tables: Sequence[Table], width: int | None = None) -> str:
-    """Return tables as text of at most `width` columns; by default those of the terminal, or WIDTH if there is none.
+    """Return tables as plain text of at most `width` columns; without a width, as they are to be printed.
 
-    Long labels are folded; a table with too many columns is continued below. Figures are never broken: text is wider
-    than `width` only where a label's start and one column are. Colour and bold type are for terminals alone.
+    That is in colour and as wide as the terminal, or plain and WIDTH wide where the output is no terminal. Long labels
+    are folded, and a table with too many columns is continued below. Figures are never broken: text is wider than
+    asked for only where the start of a label and one column are.
     """
-    console = Console()
-    room = width or (console.width if console.is_terminal else WIDTH)
+    here = Console() if width is None and sys.stdout.isatty() else None
+    room = width or (here.width if here else WIDTH)
     drawn = [_draw(words(table), room) for table in tables]
     text = io.StringIO()
     out = Console(
         file=text,
         width=max([room, *(wide for wide, _ in drawn)]),
         height=100,
-        force_terminal=console.is_terminal,
-        color_system="standard" if console.is_terminal and not console.no_color else None,
+        force_terminal=here is not None,
+        color_system="standard" if here and not here.no_color else None,
         legacy_windows=False,
         markup=False,
         emoji=False,
