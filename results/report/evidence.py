@@ -56,13 +56,13 @@ class Evidence:
         self, run: Run, recipe: dict[str, Any], pretraining: Pretraining | None, below: Path
     ) -> dict[str, Any]:
         commands = [("repeat this run", run.command)]
-        blocks = [("Recipe, resolved", self._text(_yaml(recipe)))]
+        blocks = [("Recipe, resolved", self._text(recipe))]
         if pretraining is not None:
             manifest = pretraining.manifest
             commands.append(("repeat its pretraining", manifest.command))
-            blocks.append(("Recipe of its pretraining, resolved", self._text(_yaml(manifest.recipe))))
+            blocks.append(("Recipe of its pretraining, resolved", self._text(manifest.recipe)))
             rest = manifest.model_dump(mode="json", exclude={"recipe"})
-            blocks.append(("Manifest of its pretraining", self._text(_yaml(rest))))
+            blocks.append(("Manifest of its pretraining", self._text(rest)))
         return {
             "id": run.id,
             "seed": str(run.seed),
@@ -73,12 +73,13 @@ class Evidence:
             "blocks": blocks,
         }
 
-    def _text(self, text: str) -> int:
-        if text not in self._known:
-            self._known[text] = len(self.texts)
-            self.texts.append(text)
-            self._letters += len(text)
-        return self._known[text]
+    def _text(self, value: dict[str, Any]) -> int:
+        key = json.dumps(value)
+        if key not in self._known:
+            self._known[key] = len(self.texts)
+            self.texts.append(_yaml(value))
+            self._letters += len(self.texts[-1])
+        return self._known[key]
 
 
 def describe_runs(runs: Iterable[Run], pretrainings: dict[str, Pretraining], below: Path) -> Evidence:

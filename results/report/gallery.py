@@ -18,6 +18,8 @@ SPREADS = 6
 """Columns of a table whose spread is drawn, at most."""
 SPREAD_ROWS, ROWS, CATEGORIES, CURVES = 24, 6, 40, 24
 """Drawn at most: rows of a spread, rows of other plots, their categories, and curves."""
+NAME = 100
+"""Letters of a plot's name, at most."""
 PROFILES = {
     r"box/AP-(.+)": "Box AP of each class",
     r"box/AP50-(.+)": "Box AP50 of each class",
@@ -37,19 +39,21 @@ LOGGED = {
 """What pretraining logs and the page shows."""
 Rows = dict[str, list[Run]]
 """Runs of each row."""
+Drawn = tuple[str, str, Figure]
+"""Title, caption, figure."""
 
 
-def plots_of_table(table: Table, place: int) -> list[Plot]:
-    """Draw all there is to draw of a table's measured rows; `place` is the table's in the page."""
+def plots_of_table(table: Table, taken: set[str]) -> list[Plot]:
+    """Draw all there is to draw of a table's measured rows; `taken` are the names of the page's other plots."""
     drawn = [*_spreads(table)]
     for group in dict.fromkeys(column.group for column in table.columns):
         rows = _runs(table, group)
         drawn += [*_profiles(rows, group), *_planes(rows, group), *_losses(rows, group)]
-    return _named(f"{place}-{table.name}", drawn)
+    return _named(table.name, drawn, taken)
 
 
-def plots_of_pretraining(pretrainings: Iterable[Pretraining]) -> list[Plot]:
-    """Draw the curves of pretraining, a set of plots for each image set and encoder."""
+def plots_of_pretraining(pretrainings: Iterable[Pretraining], taken: set[str]) -> list[Plot]:
+    """Draw the curves of pretraining, a set of plots for each image set and encoder; `taken` as above."""
     groups: dict[str, list[Pretraining]] = {}
     for one in pretrainings:
         groups.setdefault(_pretrained_on(one), []).append(one)
@@ -59,16 +63,21 @@ def plots_of_pretraining(pretrainings: Iterable[Pretraining]) -> list[Plot]:
             folders = ((str(one.manifest.recipe.get("name")), one.folder) for one in members)
             curves = _read(folders, PRETRAINING, "epoch", key)
             drawn += _curves(title, group, curves, "epoch", title.lower())
-    return _named("pretraining", drawn)
+    return _named("pretraining", drawn, taken)
 
 
-Drawn = tuple[str, str, Figure]
-"""Title, caption, figure."""
-
-
-def _named(stem: str, drawn: Sequence[Drawn]) -> list[Plot]:
-    slug = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")
-    return [Plot(f"{slug}-{number}", *one) for number, one in enumerate(drawn, 1)]
+def _named(stem: str, drawn: Sequence[Drawn], taken: set[str]) -> list[Plot]:
+    """Name plots by what they show, each name once in a page."""
+    plots = []
+    for title, text, figure in drawn:
+        name = first = re.sub(r"[^a-z0-9]+", "-", f"{stem} {title}".lower()).strip("-")[:NAME]
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{first}-{number}"
+        taken.add(name)
+        plots.append(Plot(name, title, text, figure))
+    return plots
 
 
 def _spreads(table: Table) -> Iterator[Drawn]:

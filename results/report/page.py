@@ -17,7 +17,6 @@ from results.report.gallery import plots_of_pretraining
 from results.report.plots import Plot, drawing, inline, write_plots
 from results.report.sections import Section, make_section, runs_of
 from results.table import Table
-from superinfo.errors import UserError
 from superinfo.files import write_text
 from superinfo.progress import progress
 
@@ -31,14 +30,13 @@ APART = 200
 def write_report(store: Store, tables: Sequence[Table], out: Path, plots: Path | None = None) -> Path:
     """Write one HTML page of tables and of all that stands behind them; return its path.
 
-    `plots` is a folder that each plot is also written to, as SVG and as PDF. Raises UserError if there are no records.
+    `plots` is a folder that each plot is also written to, as SVG and as PDF.
     """
-    if not store.runs:
-        raise UserError(f"{store.folder}: no records below it; `superinfo detect` and `superinfo probe` write them")
     pretrainings, broken = find_pretrainings(store.folder)
     with drawing():
-        sections = list(_make_sections(tables))
-        curves = plots_of_pretraining(pretrainings.values())
+        taken: set[str] = set()
+        sections = list(_make_sections(tables, taken))
+        curves = plots_of_pretraining(pretrainings.values(), taken)
         evidence = describe_runs([run for one in sections for run in runs_of(one)], pretrainings, store.folder)
         write_text(out, _render(store, sections, curves, evidence, broken))
         if plots is not None:
@@ -46,10 +44,10 @@ def write_report(store: Store, tables: Sequence[Table], out: Path, plots: Path |
     return out
 
 
-def _make_sections(tables: Sequence[Table]) -> Iterator[Section]:
+def _make_sections(tables: Sequence[Table], taken: set[str]) -> Iterator[Section]:
     with progress("report: tables", len(tables), "tables") as advance:
-        for place, table in enumerate(tables, 1):
-            yield make_section(table, place)
+        for table in tables:
+            yield make_section(table, taken)
             advance(1, table.name)
 
 
@@ -114,9 +112,9 @@ def _names(fonts: Sequence[str]) -> str:
 
 def _summary(store: Store, sections: Sequence[Section]) -> str:
     encoders = len({run.who.tensors_sha256 or run.who.name for run in store.runs})
-    newest = visible(max(run.provenance.created for run in store.runs))[:10]
     counts = (_count(len(store.runs), "record"), _count(encoders, "encoder"), _count(len(sections), "table"))
-    return f"{counts[0]} of {counts[1]} in {counts[2]}; the newest is of {newest}"
+    newest = max((run.provenance.created for run in store.runs), default="")
+    return f"{counts[0]} of {counts[1]} in {counts[2]}" + (f"; the newest is of {visible(newest[:10])}" if newest else "")
 
 
 def _count(number: int, what: str) -> str:

@@ -63,8 +63,8 @@ class Section:
         return self.sheet.heads
 
 
-def make_section(table: Table, place: int) -> Section:
-    """Put a table into words, plots and pictures; `place` is the table's in the page."""
+def make_section(table: Table, taken: set[str]) -> Section:
+    """Put a table into words, plots and pictures; `taken` are the names of plots that the page has already."""
     sheet = words(table)
     lines = iter((*table.lines, *table.published))
     bodies = [(body.heading, [(row, next(lines)) for row in body.rows]) for body in sheet.sections]
@@ -75,7 +75,7 @@ def make_section(table: Table, place: int) -> Section:
         bodies=tuple(
             Body(heading, tuple(_shown(row, line, sheet.heads) for row, line in rows[:ROWS])) for heading, rows in bodies
         ),
-        plots=tuple(plots_of_table(table, place)),
+        plots=tuple(plots_of_table(table, taken)),
         pictures=tuple(_pictures(table.lines)),
         left_out=tuple(
             f"Of {len(rows):,} rows the first {ROWS} are shown; `superinfo table --format csv` has all."
