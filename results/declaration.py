@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 
 from results.literature import PublishedFilter
 from results.records import Run, Unfinished
-from superinfo.recipes import recipe_names
 from superinfo.spec import Spec, load_recipe
 
 DECLARATIONS = Path(__file__).parent / "tables"
@@ -157,11 +156,6 @@ class Declaration(Spec):
 def load_declaration(source: str | Path) -> Declaration:
     """Read a declaration by path, or by the name of one in `tables/`. Raises UserError as `load_recipe` does."""
     return load_recipe(Declaration, source, DECLARATIONS)
-
-
-def declared() -> list[str]:
-    """Return the names of the tables in `tables/`."""
-    return recipe_names(DECLARATIONS)
 
 
 def _fits(pattern: Pattern | None, text: str) -> bool:

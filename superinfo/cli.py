@@ -219,7 +219,7 @@ def table(
         for line in describe_leftovers(store):
             say(line)
     sets = [build_all(store) if declaration is None else [build(declaration, store)] for store in stores]
-    shown = sets[0] if against is None else compare_sets(*sets, (str(folders[0]), str(folders[1])))
+    shown = sets[0] if against is None else compare_sets(sets[0], sets[1], (str(folders[0]), str(folders[1])))
     print(FORMATS[format](shown), end="")
 
 

@@ -40,7 +40,7 @@ def run(
         recipe_hash = tensors = None
     figures = values if isinstance(values, Mapping) else {"mask/AP": values}
     first = seed if pretraining is None else pretraining
-    method, _, rest = name.partition("_")
+    method = name.partition("_")[0]
     base, _, term = method.partition("+")
     identity = f"{recipe}--{name}-s{seed}-p{first}"
     return Run(

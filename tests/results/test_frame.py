@@ -22,7 +22,9 @@ def folder(record: MakeRecord, tmp_path: Path) -> Path:
     nats = {"information/retained": Metric(value=7.5, unit="nats", higher_is_better=False)}
     who = {"epochs": None, "dataset": None, "name": "<a>, [b]"}
     other = record("a", 7.5, seed=3)
-    other = other.model_copy(update={"metrics": nats, "who": other.who.model_copy(update=who), "command": "superinfo x"})
+    other = other.model_copy(
+        update={"metrics": nats, "who": other.who.model_copy(update=who), "command": "superinfo x"}
+    )
     other.write(tmp_path / "x" / "a" / RECORD)
     return tmp_path
 

@@ -165,9 +165,7 @@ def test_what_may_not_be_read_is_listed(record: MakeRecord, tmp_path: Path) -> N
         (tmp_path / "b").chmod(0o700)
 
 
-def test_an_error_of_the_disk_is_listed(
-    record: MakeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_of_the_disk_is_listed(record: MakeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record("a", 1.0).write(tmp_path / "a" / RECORD)
     record("b", 1.0).write(tmp_path / "b" / RECORD)
     (tmp_path / "mask--c-s0-01234567").mkdir()
