@@ -63,6 +63,11 @@ def latex_text(text: str) -> str:
     return " ".join(_word(word) for word in text.split(" "))
 
 
+def latex_length(text: str) -> int:
+    """Return how many letters `latex_text` shows."""
+    return len(text) + sum(len(f"U+{ord(letter):04X}") - 1 for letter in text if not _has_glyph(letter))
+
+
 def _word(word: str) -> str:
     pieces = [word] if len(word) <= LONG_WORD else _PIECES.findall(word)
     letters = r"\allowbreak{}".join("".join(map(_letter, piece)) for piece in pieces)
@@ -70,6 +75,10 @@ def _word(word: str) -> str:
 
 
 def _letter(letter: str) -> str:
-    if letter in _SHOWN:
-        return _SHOWN[letter]
-    return letter if _LATIN.fullmatch(letter) else rf"\texttt{{U+{ord(letter):04X}}}"
+    if not _has_glyph(letter):
+        return rf"\texttt{{U+{ord(letter):04X}}}\allowbreak{{}}"
+    return _SHOWN.get(letter, letter)
+
+
+def _has_glyph(letter: str) -> bool:
+    return letter in _SHOWN or _LATIN.fullmatch(letter) is not None

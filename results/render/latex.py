@@ -4,11 +4,12 @@ A file of tables compiles as it is, and a paper whose preamble has PACKAGES can 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from textwrap import wrap
 
 import pandas as pd
 
-from results.render.glyphs import latex_text
+from results.render.glyphs import latex_length, latex_text
 from results.render.panels import cut_panels
 from results.render.parts import BASE, LABEL, RUNS, Entry, Row, Sheet, Tone, spoken, words
 from results.table import Table
@@ -21,6 +22,7 @@ ALONE = rf"""\makeatletter
 \documentclass{{article}}
 {PACKAGES}
 \IfFileExists{{lmodern.sty}}{{\usepackage{{lmodern}}}}{{}}
+\usepackage{{float}}\floatplacement{{table}}{{H}}
 \usepackage[margin=25mm]{{geometry}}
 \begin{{document}}
 \def\finish{{\end{{document}}}}
@@ -32,25 +34,27 @@ ALONE = rf"""\makeatletter
 
 ROOM = 100
 """Characters across. A wider table is cut into panels; one wider than the text is shrunk to it."""
+HEAD_ROOM = 20
+"""Characters of a heading; longer ones are folded."""
 LABEL_ROOM = 36
 """Characters of a label; longer ones are folded."""
 HEIGHT = 48
 """Lines on a page; a longer table goes on in the next float."""
-HEADING = 6
-"""Lines that the heading of a panel takes."""
+HEADING = 4
+"""Lines that a panel takes beside its rows and headings."""
 GAP = 2
 """Characters between columns."""
 
 FLOAT = r"""
-\begin{{table}}[htbp]
+\begin{{table}}
 \centering\small\setlength{{\belowcaptionskip}}{{6pt}}
 {}
 {}\end{{table}}
 """
-NOTES = r"""\par\smallskip
-\begin{{minipage}}{{\linewidth}}\footnotesize\raggedright
-{}
-\end{{minipage}}
+PANEL = r"""\begin{{adjustbox}}{{max width=\linewidth}}
+{}\end{{adjustbox}}\par\smallskip
+"""
+NOTE = r"""{{\footnotesize\raggedright {}\par}}
 """
 
 
@@ -60,50 +64,90 @@ def render_latex(tables: Sequence[Table]) -> str:
 
 
 def _render(sheet: Sheet, name: str) -> str:
-    floats = list(_floats(sheet))
     title, label = latex_text(sheet.title), re.sub(r"[^A-Za-z0-9]+", "-", name)
-    notes = [latex_text(spoken(sheet)), *(rf"{_raised([mark])} {latex_text(text)}" for mark, text in sheet.notes)]
-    below = NOTES.format("\\par\n".join(filter(None, notes)))
-    first = rf"\caption[{{{title}}}]{{{title}}}\label{{tab:{label}}}"
-    drawn = FLOAT.format(first, floats[0] + ("" if floats[1:] else below))
-    for k, body in enumerate(floats[1:], 2):
-        caption = rf"\addtocounter{{table}}{{-1}}\caption[]{{{title}{{}} (part {k} of {len(floats)})}}"
-        drawn += "\\clearpage\n" + FLOAT.format(caption, body + ("" if floats[k:] else below))
+    first, *others = _floats((*_panels(sheet), *_notes(sheet)), HEIGHT - latex_length(sheet.title) // ROOM)
+    drawn = FLOAT.format(rf"\caption[{{{title}}}]{{{title}}}\label{{tab:{label}}}", first)
+    for k, body in enumerate(others, 2):
+        caption = rf"\addtocounter{{table}}{{-1}}\caption[]{{{title} (part {k} of {len(others) + 1})}}"
+        drawn += "\\clearpage\n" + FLOAT.format(caption, body)
     return drawn
 
 
-def _floats(sheet: Sheet) -> Iterator[str]:
-    """Yield the tabulars of each float: panel by panel, as many lines as a page has room for."""
+def _floats(pieces: Iterable[tuple[int, str]], height: int) -> Iterator[str]:
+    """Yield the content of each float: of pieces and their heights in lines, as many as a page has room for."""
+    page: list[str] = []
+    free = height
+    for lines, text in pieces:
+        if page and lines > free:
+            yield "".join(page)
+            page, free = [], height
+        page.append(text)
+        free -= lines
+    yield "".join(page)
+
+
+def _panels(sheet: Sheet) -> Iterator[tuple[int, str]]:
+    """Yield the table, cut into panels where it is too wide, and each of them where it is too long."""
     widths = [_width(sheet, k) for k in range(len(sheet.heads))]
     stubs = (1 + sheet.bases) * _label_width(sheet) + len(RUNS) + GAP
     rows = [(section.heading, row) for section in sheet.sections for row in section.rows]
-    drawn, free = "", HEIGHT
+    heights = [latex_length(row.label) // (LABEL_ROOM - 10) + 1 for _, row in rows]  # as lines break at words
     for panel in cut_panels(sheet.heads, widths, ROOM - stubs):
-        for start in range(0, max(1, len(rows)), HEIGHT - HEADING):
-            chunk = rows[start : start + HEIGHT - HEADING]
-            if drawn and len(chunk) + HEADING > free:
-                yield drawn
-                drawn, free = "", HEIGHT
-            drawn += ("\\par\\medskip\n" if drawn else "") + _tabular(sheet, chunk, panel)
-            free -= len(chunk) + HEADING
-    yield drawn
+        chunk: list[tuple[str, Row]] = []
+        heading = HEADING + sum(
+            max((len(_lines(text, room)) for text in texts), default=0)
+            for room, texts in (
+                (2 * HEAD_ROOM, [sheet.heads[k].group for k in panel]),
+                (HEAD_ROOM, [sheet.heads[k].name for k in panel]),
+            )
+        )
+        lines = heading
+        for row, height in zip(rows, heights, strict=True):
+            if chunk and lines + height > HEIGHT:
+                yield lines, _tabular(sheet, chunk, panel)
+                chunk, lines = [], heading
+            chunk.append(row)
+            lines += height
+        yield lines, _tabular(sheet, chunk, panel)
+
+
+def _notes(sheet: Sheet) -> Iterator[tuple[int, str]]:
+    for mark, text in (("", spoken(sheet)), *sheet.notes):
+        if text:
+            yield (
+                latex_length(text) // ROOM + 1,
+                NOTE.format(f"{_raised([mark] if mark else [])} {latex_text(text)}".strip()),
+            )
 
 
 def _width(sheet: Sheet, k: int) -> int:
     """Return the width of a column in characters."""
     head = sheet.heads[k]
     cells = (entry.plain + ",".join(entry.marks) for entry in (row.entries[k] for row in sheet.rows))
-    return max(map(len, (head.name, head.unit, *cells))) + GAP
+    return max(map(latex_length, (*_lines(head.name, HEAD_ROOM), head.unit, *cells))) + GAP
+
+
+def _stacked(text: str, room: int) -> str:
+    """Return a heading, in lines where it is long."""
+    lines = list(map(latex_text, _lines(text, room)))
+    return r"\shortstack{" + r"\\".join(lines) + "}" if lines[1:] else "".join(lines)
+
+
+def _lines(text: str, room: int) -> list[str]:
+    return wrap(text, max(1, room * len(text) // max(1, latex_length(text))))
 
 
 def _label_width(sheet: Sheet) -> int:
-    return min(LABEL_ROOM, max([len(LABEL), *(len(row.label) for row in sheet.rows)])) + GAP
+    return min(LABEL_ROOM, max([len(LABEL), *(latex_length(row.label) for row in sheet.rows)])) + GAP
 
 
 def _tabular(sheet: Sheet, rows: Sequence[tuple[str, Row]], panel: Sequence[int]) -> str:
     stubs = [LABEL, *([BASE] if sheet.bases else []), RUNS]
     columns = [*(("", "", latex_text(name)) for name in stubs)]
-    columns += [(latex_text(h.group), latex_text(h.name), latex_text(h.unit)) for h in (sheet.heads[k] for k in panel)]
+    columns += [
+        (_stacked(head.group, 2 * HEAD_ROOM), _stacked(head.name, HEAD_ROOM), latex_text(head.unit))
+        for head in (sheet.heads[k] for k in panel)
+    ]
     body: list[list[str]] = []
     above = None
     for heading, row in rows:
@@ -129,7 +173,7 @@ def _tabular(sheet: Sheet, rows: Sequence[tuple[str, Row]], panel: Sequence[int]
         column_format="".join(text * (1 + sheet.bases)) + "r" * (len(panel) + 1),
         multicol_align="c",
     )
-    return f"\\begin{{adjustbox}}{{max width=\\linewidth}}\n{tabular}\\end{{adjustbox}}\n"
+    return PANEL.format(tabular)
 
 
 def _cell(entry: Entry) -> str:

@@ -131,9 +131,7 @@ def words(table: Table) -> Sheet:
     numbers = _number_sources(table)
     measured = tuple(_row(line, table.columns, heads, {}) for line in table.lines)
     published = tuple(_row(line, table.columns, heads, numbers) for line in table.published)
-    sections = (
-        (Section(MEASURED, measured), Section(PUBLISHED, published)) if published else (Section("", measured),)
-    )
+    sections = (Section(MEASURED, measured), Section(PUBLISHED, published)) if published else (Section("", measured),)
     cited = zip(map(str, range(1, len(table.sources) + 1)), table.sources, strict=True)
     return Sheet(
         title=visible(table.title),
