@@ -51,7 +51,8 @@ def draw_spread(rows: Values, label: str) -> Figure:
     for place, (row, values) in enumerate(rows.items()):
         axes.text(0, place - 0.22, shown(row), va="center", transform=axes.get_yaxis_transform())
         axes.axhline(place + 0.12, color=LIGHT.rule, lw=0.8)
-        axes.plot(some(values, DOTS), [place + 0.12] * min(len(values), DOTS), "o", color=SERIES[0], ms=6.5, alpha=0.8)
+        dots = some(values, DOTS)
+        axes.plot(dots, [place + 0.12] * len(dots), **_mark(0), ms=6.5, ls="none")
         if len(values) > 1:
             mean = sum(values) / len(values)
             axes.plot([mean, mean], [place - 0.06, place + 0.3], color=LIGHT.text, lw=1.8, solid_capstyle="butt")

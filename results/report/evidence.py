@@ -165,9 +165,9 @@ def _listed(named: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in named.items())
 
 
-def _metric(name: str, metric: Metric) -> tuple[str, str, str]:
-    value = "undefined" if metric.value is None else f"{metric.value:.5g}"
-    return name, value, f"{metric.unit} {'↑' if metric.higher_is_better else '↓'}"
+def _metric(name: str, metric: Metric) -> tuple[str, str, str, str]:
+    value = "undefined" if metric.value is None else f"{metric.value:.4f}"
+    return name, value, metric.unit, "↑" if metric.higher_is_better else "↓"
 
 
 def _duration(seconds: float) -> str:

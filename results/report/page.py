@@ -15,7 +15,7 @@ from results.render.style import FONT, MONOSPACE, css_variables
 from results.report.evidence import Evidence, describe_runs, find_pretrainings
 from results.report.gallery import plots_of_pretraining
 from results.report.plots import Plot, drawing, inline, write_plots
-from results.report.sections import Section, make_section, runs_of
+from results.report.sections import Section, make_section, runs_behind
 from results.table import Table
 from superinfo.files import write_text
 from superinfo.progress import progress
@@ -37,7 +37,7 @@ def write_report(store: Store, tables: Sequence[Table], out: Path, plots: Path |
         taken: set[str] = set()
         sections = list(_make_sections(tables, taken))
         curves = plots_of_pretraining(pretrainings.values(), taken)
-        evidence = describe_runs([run for one in sections for run in runs_of(one)], pretrainings, store.folder)
+        evidence = describe_runs(runs_behind(sections), pretrainings, store.folder)
         write_text(out, _render(store, sections, curves, evidence, broken))
         if plots is not None:
             write_plots([*(plot for one in sections for plot in one.plots), *curves], plots)

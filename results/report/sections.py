@@ -1,6 +1,6 @@
 """What the page shows of one table: its words beside its data, its plots and its pictures."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -85,13 +85,18 @@ def make_section(table: Table, taken: set[str]) -> Section:
     )
 
 
-def runs_of(section: Section) -> Iterator[Run]:
-    """Yield the runs behind the figures shown, in their order."""
-    for body in section.bodies:
-        for shown in body.rows:
-            for _, cell in shown.entries:
-                if cell is not None:
-                    yield from cell.records
+def runs_behind(sections: Sequence[Section]) -> list[Run]:
+    """Return the runs behind the figures shown: the first of each figure, then the second of each, and so on."""
+    ranked = [
+        (rank, run)
+        for section in sections
+        for body in section.bodies
+        for shown in body.rows
+        for _, cell in shown.entries
+        if cell is not None
+        for rank, run in enumerate(cell.records)
+    ]
+    return [run for _, run in sorted(ranked, key=lambda each: each[0])]
 
 
 def _shown(row: Row, line: Line, heads: Iterable[Head]) -> Shown:

@@ -8,7 +8,9 @@ document.addEventListener("click", (event) => {
   const cell = event.target.closest("button[data-runs]");
   if (cell) {
     const places = cell.dataset.runs.split(" ").filter(Boolean).map(Number);
-    open(`${nameOf(cell)}: ${cell.textContent}`, places, Number(cell.dataset.of));
+    const head = headOf(cell.closest("td"));
+    const title = `${cell.closest("tr").cells[0].dataset.value}, ${head.textContent.trim()}: ${cell.textContent}`;
+    open(title, places, Number(cell.dataset.of), head.dataset.key);
   } else if (event.target === dialog || event.target.closest(".close")) dialog.close();
 });
 
@@ -16,11 +18,9 @@ dialog.addEventListener("close", () => history.replaceState(null, "", location.p
 addEventListener("hashchange", openAddressed);
 openAddressed();
 
-function nameOf(button) {
-  const cell = button.closest("td");
-  const heads = button.closest("table").tHead.rows;
-  const head = heads[heads.length - 1].cells[cell.cellIndex];
-  return `${cell.parentElement.cells[0].dataset.value}, ${head.textContent.trim()}`;
+function headOf(cell) {
+  const rows = cell.closest("table").tHead.rows;
+  return rows[rows.length - 1].cells[cell.cellIndex];
 }
 
 // An address that ends in #run=<id> opens that run.
@@ -28,12 +28,12 @@ function openAddressed() {
   if (!location.hash.startsWith("#run=")) return;
   const wanted = decodeURIComponent(location.hash.slice(5));
   const place = evidence.runs.findIndex((run) => run.id === wanted);
-  if (place >= 0 && !dialog.open) open(wanted, [place], 1);
+  if (place >= 0 && !dialog.open) open(wanted, [place], 1, "");
 }
 
-function open(title, places, count) {
+function open(title, places, count, key) {
   heading.textContent = title;
-  const runs = places.map((place) => describe(evidence.runs[place], place, places.length === 1));
+  const runs = places.map((place) => describe(evidence.runs[place], place, key, places.length === 1));
   const missing = count - places.length;
   const left = missing ? [make("p", `${missing} of ${count} records are not in this page; they are in the folder it was made from.`, "left-out")] : [];
   contents.replaceChildren(...runs, ...left);
@@ -42,10 +42,11 @@ function open(title, places, count) {
   if (places.length === 1) history.replaceState(null, "", `#run=${encodeURIComponent(evidence.runs[places[0]].id)}`);
 }
 
-function describe(run, place, alone) {
+function describe(run, place, key, alone) {
   const details = make("details");
   details.open = alone;
-  details.append(make("summary", `seed ${run.seed}: ${run.id}`));
+  const figure = run.metrics.find(([name]) => key === name || key.endsWith(`: ${name}`)); // a column may name its group
+  details.append(make("summary", `${figure ? `${figure[1]} ${figure[2]}, ` : ""}seed ${run.seed}: ${run.id}`));
   for (const [label, text] of run.commands) details.append(command(label, text));
   details.append(pairs(run.facts));
   details.append(make("h3", "Deviations from the protocol"));
@@ -90,11 +91,11 @@ function list(texts) {
 
 function metrics(rows) {
   const found = make("table", "", "metrics");
-  for (const [name, value, unit] of rows) {
+  for (const [name, value, unit, arrow] of rows) {
     const row = found.insertRow();
     const head = make("th", name);
     head.scope = "row";
-    row.append(head, make("td", value), make("td", unit, "muted"));
+    row.append(head, make("td", value), make("td", `${unit} ${arrow}`, "muted"));
   }
   return found;
 }
