@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[1]
+
 
 def superinfo(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "superinfo.cli", *arguments]
@@ -22,7 +24,7 @@ def test_help_imports_neither_torch_nor_pydantic() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    for verb in ("pretrain", "convert", "detect", "probe", "predict", "bench", "table"):
+    for verb in ("pretrain", "convert", "detect", "probe", "predict", "bench", "table", "report"):
         assert verb in done.stdout
 
 
@@ -50,6 +52,8 @@ SIMCLR = "simclr_r18w25_scenes_6e"
         ),
         (["table"], "name either a suite or --records DIR"),
         (["table", "--records", "."], "no record.json below it"),
+        (["report", "--records", ".", "--out", "page.html"], "no record.json below it"),
+        (["report", "--records", "none", "--out", "page.html"], "none: no such folder"),
         (["bench", "nothing"], "nothing: no recipe of that name"),
     ],
 )
@@ -62,6 +66,13 @@ def test_a_mistake_is_told_in_one_line(tmp_path: Path, arguments: list[str], tol
     assert told in last
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_a_report_is_one_file_whose_path_comes_last(tmp_path: Path) -> None:
+    done = superinfo("report", "--records", str(ROOT / "results/records"), "--out", "here/page.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "here/page.html\n"
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["page.html"]
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -98,8 +99,17 @@ def draw_plane(points: Sequence[Point], label_x: str, label_y: str, limit: float
     for number, row in enumerate(rows):
         mine = [point for point in points if point.row == row]
         x, y = [point.x for point in mine], [point.y for point in mine]
-        errors = {"xerr": [point.x_error for point in mine], "yerr": [point.y_error for point in mine]}
-        axes.errorbar(x, y, **errors, **_mark(number), ms=6.5, ls="none", elinewidth=1.2, label=shown(row))
+        axes.errorbar(
+            x,
+            y,
+            xerr=[point.x_error for point in mine],
+            yerr=[point.y_error for point in mine],
+            **_mark(number),
+            ms=6.5,
+            ls="none",
+            elinewidth=1.2,
+            label=shown(row),
+        )
     if limit is not None:
         axes.axhline(limit, color=LIGHT.muted, lw=1, ls=(0, (4, 3)))
         axes.annotate(
@@ -133,7 +143,7 @@ def _name_axes(axes: Axes, label_x: str, label_y: str) -> None:
     axes.tick_params(labelcolor=LIGHT.muted)
 
 
-def _mark(number: int) -> dict[str, str | float]:
+def _mark(number: int) -> dict[str, Any]:
     return {
         "color": SERIES[number % len(SERIES)],
         "marker": MARKERS[number % len(MARKERS)],

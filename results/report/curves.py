@@ -18,9 +18,7 @@ def read_curve(row: str, path: Path, x: str, y: str) -> Curve | None:
 
     What is no number, and a line that a killed process left incomplete, is passed over.
     """
-    points = sorted(
-        (line[x], line[y]) for line in _lines(path) if all(_is_number(line.get(name)) for name in (x, y))
-    )
+    points = sorted((line[x], line[y]) for line in _lines(path) if all(_is_number(line.get(name)) for name in (x, y)))
     if len(points) < 2:
         return None
     return Curve(row, [point[0] for point in points], [point[1] for point in points])

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +146,11 @@ def _who(who: Who, pretraining: Pretraining | None) -> Iterator[Fact]:
 
 
 def _cost(label: str, cost: Cost) -> Iterator[Fact]:
-    parts = [_duration(cost.wall_seconds), f"{cost.peak_memory_mib:,.0f} MiB at peak", f"{cost.parameters:,} parameters"]
+    parts = [
+        _duration(cost.wall_seconds),
+        f"{cost.peak_memory_mib:,.0f} MiB at peak",
+        f"{cost.parameters:,} parameters",
+    ]
     if cost.flops is not None:
         parts.append(f"{cost.flops / 1e9:,.3g} GFLOPs at {cost.flops_input}")
     yield label, ", ".join(parts)

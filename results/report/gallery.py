@@ -57,7 +57,7 @@ def plots_of_pretraining(pretrainings: Iterable[Pretraining], taken: set[str]) -
     groups: dict[str, list[Pretraining]] = {}
     for one in pretrainings:
         groups.setdefault(_pretrained_on(one), []).append(one)
-    drawn = []
+    drawn: list[Drawn] = []
     for group, members in sorted(groups.items()):
         for key, title in LOGGED.items():
             folders = ((str(one.manifest.recipe.get("name")), one.folder) for one in members)

@@ -114,7 +114,9 @@ def _summary(store: Store, sections: Sequence[Section]) -> str:
     encoders = len({run.who.tensors_sha256 or run.who.name for run in store.runs})
     counts = (_count(len(store.runs), "record"), _count(encoders, "encoder"), _count(len(sections), "table"))
     newest = max((run.provenance.created for run in store.runs), default="")
-    return f"{counts[0]} of {counts[1]} in {counts[2]}" + (f"; the newest is of {visible(newest[:10])}" if newest else "")
+    return f"{counts[0]} of {counts[1]} in {counts[2]}" + (
+        f"; the newest is of {visible(newest[:10])}" if newest else ""
+    )
 
 
 def _count(number: int, what: str) -> str:

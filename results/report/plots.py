@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -26,7 +27,7 @@ INLINE = {getattr(LIGHT, name): f"var(--{name})" for name in ("text", "muted", "
 """What a colour is in the page."""
 WIDTH = 4.4
 """Inches: what a phone shows without making its text too small."""
-STYLE = plot_style(LIGHT) | {
+STYLE: dict[Any, Any] = plot_style(LIGHT) | {
     "axes.facecolor": "none",
     "axes.labelcolor": LIGHT.muted,
     "axes.spines.left": False,

@@ -73,7 +73,8 @@ def make_section(table: Table, taken: set[str]) -> Section:
         sheet=sheet,
         groups=tuple((group, len(list(heads))) for group, heads in groupby(sheet.heads, lambda head: head.group)),
         bodies=tuple(
-            Body(heading, tuple(_shown(row, line, sheet.heads) for row, line in rows[:ROWS])) for heading, rows in bodies
+            Body(heading, tuple(_shown(row, line, sheet.heads) for row, line in rows[:ROWS]))
+            for heading, rows in bodies
         ),
         plots=tuple(plots_of_table(table, taken)),
         pictures=tuple(_pictures(table.lines)),
@@ -107,7 +108,9 @@ def _shown(row: Row, line: Line, heads: Iterable[Head]) -> Shown:
 def _pictures(lines: Iterable[Line]) -> Iterator[Sample]:
     left = SHEETS
     for line in lines:
-        runs = sorted({run.folder: run for cell in line.cells for run in cell.records}.values(), key=lambda run: run.seed)
+        runs = sorted(
+            {run.folder: run for cell in line.cells for run in cell.records}.values(), key=lambda run: run.seed
+        )
         found = ((run, read_picture(run.folder / PICTURES)) for run in runs)
         if left and (sample := next(((run, picture) for run, picture in found if picture is not None), None)):
             left -= 1

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from results.records import Run, Store
 from superinfo.artifacts import Cost, EncoderSpec, Manifest, Metric, Provenance, Record, What, Who
 
 ROWS = ("random", "simclr_r18", "simclr+superinfo_r18")
@@ -25,11 +24,19 @@ PROVENANCE = Provenance(
 
 
 def write(folder: Path) -> None:
-    """Write detections of each row and seed with curves and pictures, factors and information, and manifests."""
+    """Write detections of each row and seed with curves and pictures, factors and information, and manifests.
+
+    And a run that failed, a truncated record and a truncated manifest.
+    """
+    for name in ("linear--byol_r18-s0-01234567/failed", "truncated/record.json", "truncated/manifest.json"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps({"reason": f"out of memory {EVIL}"}) if name.endswith("failed") else "{")
     for number, row in enumerate((*ROWS, EVIL)):
         for seed in range(SEEDS):
             who = _who(row, seed)
-            detection = {f"{kind}/AP{part}": 20.0 + 5 * number + seed for kind in ("box", "mask") for part in ("", "50", "75")}
+            detection = {
+                f"{kind}/AP{part}": 20.0 + 5 * number + seed for kind in ("box", "mask") for part in ("", "50", "75")
+            }
             detection |= {f"mask/AP-{name}": 10.0 * number + seed for name in ("disk", "ring", EVIL)}
             run = _write_record(folder, f"detect--{number}-s{seed}", who, "instance_segmentation", detection, "percent")
             _write_lines(run / "metrics.json", [{"iteration": 20 * k, "total_loss": 3 / k} for k in range(1, 9)])
@@ -83,7 +90,12 @@ def _write_pretraining(folder: Path, row: str, who: Who) -> None:
     Manifest(
         run=folder.name,
         command=f"superinfo pretrain {row}",
-        recipe={"name": row, "data": {"kind": "scenes"}, "encoder": ENCODER.model_dump(), "method": {"temperature": 0.2}},
+        recipe={
+            "name": row,
+            "data": {"kind": "scenes"},
+            "encoder": ENCODER.model_dump(),
+            "method": {"temperature": 0.2},
+        },
         recipe_hash=who.recipe_hash,
         tensors_sha256=who.tensors_sha256,
         metrics={"loss": 1.0},
@@ -96,14 +108,3 @@ def _write_pretraining(folder: Path, row: str, who: Who) -> None:
 
 def _write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-def read(folder: Path) -> Store:
-    runs = []
-    for path in sorted(folder.rglob("record.json")):
-        r = Record.read(path)
-        runs.append(
-            Run(path.parent, r.run, r.seed, r.who, r.what, r.metrics, tuple(r.deviations), str(r.recipe["name"]), r.recipe_hash,
-                r.protocol_hash, r.command, r.cost, r.provenance)
-        )
-    return Store(folder, tuple(runs), (), ())
