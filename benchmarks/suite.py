@@ -9,12 +9,12 @@ from pydantic import Field, ValidationInfo, field_validator
 from pretrain.recipe import RECIPES as PRETRAIN_RECIPES
 from pretrain.recipe import PretrainRecipe, checkpoint_path
 from results.declaration import Declaration, Group, Measured, MetricColumn, Pretrained, Row
-from results.records import read_store
+from results.records import Store, read_store
 from results.render import FORMATS
 from results.table import Table
 from results.tables import build
 from superinfo.artifacts import CONVERSION
-from superinfo.errors import Interrupted, SuperInfoError
+from superinfo.errors import Interrupted, SuperInfoError, UserError
 from superinfo.files import write_bytes, write_text
 from superinfo.progress import say
 from superinfo.repeat import command_line
@@ -90,9 +90,13 @@ def run_suite(suite: Suite, runs: Path, device: str) -> tuple[Path, list[SuperIn
     return write_outputs(suite, runs), failures
 
 
-def suite_table(suite: Suite, runs: Path) -> Table:
-    """Return the table of the runs that are done, at work or failed; a row with none is empty."""
-    return build(declare(suite), read_store(runs))
+def suite_tables(suite: Suite, runs: Path) -> list[Table]:
+    """Return the suite's table of the runs that are done, at work or failed; a row with none is empty."""
+    try:
+        store = read_store(runs)
+    except UserError:  # nothing was run yet
+        store = Store(runs, (), (), ())
+    return [build(declare(suite), store)]
 
 
 def declare(suite: Suite) -> Declaration:
@@ -122,12 +126,18 @@ def find_record(suite: Suite, row: RowSpec, seed: int, runs: Path) -> Path | Non
     return path if path.exists() else None
 
 
+def finished_runs(suite: Suite, runs: Path) -> list[Path]:
+    """Return the folders of the suite's runs that are done."""
+    found = (find_record(suite, row, seed, runs) for row in suite.rows for seed in suite.seeds)
+    return [record.parent for record in found if record is not None]
+
+
 def write_outputs(suite: Suite, runs: Path) -> Path:
     """Write the table in every format, and a picture for each row, below `runs/<suite>`; return that folder."""
     folder = runs / suite.name
-    table = suite_table(suite, runs)
+    tables = suite_tables(suite, runs)
     for name, render in FORMATS.items():
-        write_text(folder / f"table.{ENDINGS.get(name, name)}", render([table]))
+        write_text(folder / f"table.{ENDINGS.get(name, name)}", render(tables))
     for row in suite.rows:
         if record := find_record(suite, row, suite.seeds[0], runs):
             picture = record.parent / PICTURES

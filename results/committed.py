@@ -12,7 +12,6 @@ from superinfo.files import write_bytes
 from superinfo.recipes import recipe_names
 
 ROOT = Path(__file__).parents[1]
-RECORDS = ROOT / "results" / "records"
 README = "README.md"
 SUFFIXES = {"md": "md", "tex": "latex"}
 """Of the files beside each declaration, and the format of each."""

@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from results.records import Run, Store, read_store
 from superinfo.files import write_atomically
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
+
+    Column: TypeAlias = "pd.api.extensions.ExtensionArray | NDArray[np.generic]"
 
 Dtype = Literal["category", "int64", "Int64", "float64", "bool"]
 
@@ -96,14 +98,7 @@ def to_frame(store: Store) -> "pd.DataFrame":
 
 def write_parquet(frame: "pd.DataFrame", path: Path) -> None:
     """Write a frame as Parquet, atomically; pandas reads it back with the same types."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    write_atomically(path, lambda file: parquet.write_table(table, file))
-
-
-Column = "pd.api.extensions.ExtensionArray | NDArray[np.generic]"
+    write_atomically(path, lambda file: frame.to_parquet(file, engine="pyarrow", index=False))
 
 
 def _metrics(runs: Sequence[Run]) -> "dict[str, Column]":
@@ -123,12 +118,12 @@ def _metrics(runs: Sequence[Run]) -> "dict[str, Column]":
     return columns | {"value": np.asarray(values), "higher_is_better": np.asarray(directions).astype(bool)}
 
 
-def _column(values: Sequence[object], dtype: Dtype) -> "Column":
+def _column(values: Sequence[Any], dtype: Dtype) -> "Column":
     import numpy as np
     import pandas as pd
 
     if dtype != "category":
-        return pd.array(values, dtype=dtype) if dtype == "Int64" else np.array(values, dtype=dtype)
+        return np.array(values, dtype=dtype) if dtype != "Int64" else pd.Series(values, dtype=dtype).array
     categories = sorted({value for value in values if isinstance(value, str)})
     places: dict[object, int] = {text: place for place, text in enumerate(categories)}
     codes = np.array([places.get(value, -1) for value in values], dtype=np.int64)

@@ -14,7 +14,7 @@ from results.protocols import Protocol
 from results.records import Run, Store, Unfinished
 from results.remarks import remarks
 from results.replicates import Replicates
-from results.rows import RowRuns, pretraining_recipe
+from results.rows import RowRuns, row_recipe
 from results.table import Column
 from results.vocabulary import MetricName
 
@@ -108,7 +108,7 @@ def usual_protocol(slots: Sequence[Slot]) -> Protocol | None:
 
 def _slot(runs: Sequence[Run], unfinished: tuple[Unfinished, ...], expected: int) -> Slot:
     protocols = {Protocol.of(run) for run in runs}
-    recipes = {pretraining_recipe(run) for run in runs if run.who.recipe_hash is not None}
+    recipes = {row_recipe(run) for run in runs}
     return Slot(
         replicates=Replicates.of(runs),
         unfinished=unfinished,

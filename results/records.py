@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from results.figures import Figures, Kinds
 from results.folders import look_below
@@ -121,27 +121,23 @@ def _read_all(paths: Sequence[Path]) -> list[Read]:
     size = -(-len(paths) // processes)
     first, *others = (paths[i * size : (i + 1) * size] for i in range(processes))
     with ExitStack() as stack:
-        readers = [_start_reader(share, stack) for share in others]
+        readers = [stack.enter_context(_start_reader(share)) for share in others]
         read = _Reader().read_all(first)
-        for reader, answer in readers:
-            if reader.wait() != 0:
+        for reader in readers:
+            answer, _ = reader.communicate()
+            if reader.returncode != 0:
                 raise SuperInfoError(f"a process that read records ended with {reader.returncode}; try again")
-            answer.seek(0)
-            read += pickle.load(answer)
+            read += pickle.loads(answer)
     return read
 
 
-def _start_reader(paths: Sequence[Path], stack: ExitStack) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
-    question, answer = (stack.enter_context(TemporaryFile()) for _ in range(2))
-    pickle.dump(paths, question)
-    question.seek(0)
+def _start_reader(paths: Sequence[Path]) -> subprocess.Popen[bytes]:
     root = str(Path(__file__).parents[1])
-    command = [
-        sys.executable,
-        "-c",
-        f"import sys; sys.path.insert(0, {root!r}); from results.records import serve; serve()",
-    ]
-    return stack.enter_context(subprocess.Popen(command, stdin=question, stdout=answer)), answer
+    program = f"import sys; sys.path.insert(0, {root!r}); from results.records import serve; serve()"
+    with TemporaryFile() as question:
+        pickle.dump(paths, question)
+        question.seek(0)
+        return subprocess.Popen([sys.executable, "-c", program], stdin=question, stdout=subprocess.PIPE)
 
 
 def serve() -> None:

@@ -65,6 +65,17 @@ def pretraining_recipe(run: Run) -> Hashable:
     return who.name, who.method, who.term, who.dataset, who.epochs, who.encoder, who.pixels, _hash(run)
 
 
+def row_recipe(run: Run) -> Hashable:
+    """Return what runs must share to have a mean: their pretraining but for its seed.
+
+    Of files from elsewhere nobody knows more than who writes such files and their encoder: each is a pretraining.
+    """
+    who = run.who
+    if who.recipe_hash is None and who.tensors_sha256 is not None:
+        return who.method, who.encoder, who.pixels
+    return pretraining_recipe(run)
+
+
 def _hash(run: Run) -> str:
     return run.who.recipe_hash or run.who.tensors_sha256 or ""
 

@@ -1,7 +1,4 @@
-"""A table as data: what is measured, its lines, and what each cell stands on.
-
-Built by `tables.py`, drawn by `render/`.
-"""
+"""A table as data: what is measured, the lines, what each cell stands on. Built by `tables.py`, drawn by `render/`."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -152,4 +149,4 @@ class Table:
     """Others' numbers: always apart from measured ones."""
     notes: tuple[Note, ...]
     sources: tuple[str, ...] = ()
-    """Citations of the published rows, in full, in the order in which the cells' sources first appear, row by row."""
+    """Citations of the published rows, in full."""

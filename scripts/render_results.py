@@ -3,7 +3,8 @@
 `superinfo table --check` says whether there is anything to write.
 """
 
-from results.committed import RECORDS, ROOT, write_committed
+from results.committed import ROOT, write_committed
+from results.publish import RECORDS
 from results.records import read_store
 
 

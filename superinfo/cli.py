@@ -5,12 +5,15 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from superinfo.errors import Interrupted, SuperInfoError, UserError
 from superinfo.repeat import RUNS, command_line
+
+if TYPE_CHECKING:
+    from results.table import Table
 
 app = typer.Typer(
     add_completion=False,
@@ -168,14 +171,19 @@ def bench(
     suite: Annotated[str, typer.Argument(help="A suite's name or YAML file.")],
     runs: Runs = RUNS,
     device: Device = "auto",
+    publish: Annotated[bool, typer.Option("--publish", help="Copy what is finished into results/records.")] = False,
 ) -> None:
     """Run a whole suite, or what is left of it; prints its table and the folder of its outputs."""
-    from benchmarks.suite import load_suite, run_suite, suite_table
+    from benchmarks.suite import finished_runs, load_suite, run_suite, suite_tables
+    from results.publish import RECORDS
+    from results.publish import publish as publish_runs
     from results.render import FORMATS
 
     resolved = load_suite(suite)
     folder, failures = run_suite(resolved, runs, device)
-    print(FORMATS["terminal"]([suite_table(resolved, runs)]))
+    if publish:
+        publish_runs(runs, RECORDS, finished_runs(resolved, runs))
+    print(FORMATS["terminal"](suite_tables(resolved, runs)))
     print(folder)
     if failures:
         kind = UserError if all(isinstance(failure, UserError) for failure in failures) else SuperInfoError
@@ -205,27 +213,34 @@ def table(
         return
     if name is None and records is None:
         raise UserError("table: name a suite or a table, or give --records DIR")
-    from benchmarks.declared import find_declaration, read_if_any
-    from results.against import compare_sets
+    shown = _tables(name, records or runs)
+    if against is not None:
+        from results.against import compare_sets
+
+        shown = compare_sets(shown, _tables(name, against), (str(records or runs), str(against)))
+    print(FORMATS[format](shown), end="")
+
+
+def _tables(name: str | None, folder: Path) -> "list[Table]":
+    """Return the named table from a folder of records, or those of all records in it."""
+    if name is not None:
+        from benchmarks.tables import tables_by_name
+
+        return tables_by_name(name, folder)
     from results.leftovers import describe_leftovers
     from results.records import read_store
-    from results.tables import build, build_all
+    from results.tables import build_all
     from superinfo.progress import say
 
-    declaration = None if name is None else find_declaration(name)
-    folders = [folder for folder in (records or runs, against) if folder is not None]
-    stores = [read_if_any(folder) if folder is runs else read_store(folder) for folder in folders]
-    for store in stores:
-        for line in describe_leftovers(store):
-            say(line)
-    sets = [build_all(store) if declaration is None else [build(declaration, store)] for store in stores]
-    shown = sets[0] if against is None else compare_sets(sets[0], sets[1], (str(folders[0]), str(folders[1])))
-    print(FORMATS[format](shown), end="")
+    store = read_store(folder)
+    for line in describe_leftovers(store):
+        say(line)
+    return build_all(store)
 
 
 def _check(records: Path | None) -> None:
     from results.check import check_committed, check_records
-    from results.committed import RECORDS
+    from results.publish import RECORDS
     from results.records import read_store
 
     store = read_store(records or RECORDS)

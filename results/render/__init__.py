@@ -10,6 +10,16 @@ from results.render.terminal import WIDTH, render_terminal
 from results.render.tidy import render_csv
 from results.table import Table
 
+__all__ = [
+    "FILES",
+    "FORMATS",
+    "render_csv",
+    "render_html",
+    "render_latex",
+    "render_markdown",
+    "render_terminal",
+]
+
 Render = Callable[[Sequence[Table]], str]
 
 FORMATS: dict[str, Render] = {

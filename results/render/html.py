@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from html import escape
 from itertools import groupby
+from typing import Any
 
 import pandas as pd
 from great_tables import GT
@@ -14,18 +15,21 @@ from results.render.parts import BASE, LABEL, PUBLISHED, RUNS, Entry, Head, Shee
 from results.render.style import FONT, css_variables
 from results.table import Table
 
-RULES = (
-    "table_border_top_color",
-    "table_border_bottom_color",
-    "heading_border_bottom_color",
-    "column_labels_border_top_color",
-    "column_labels_border_bottom_color",
-    "row_group_border_top_color",
-    "row_group_border_bottom_color",
-    "stub_border_color",
-    "table_body_border_top_color",
-    "table_body_border_bottom_color",
-    "table_body_hlines_color",
+RULES: dict[str, Any] = dict.fromkeys(
+    (
+        "table_border_top_color",
+        "table_border_bottom_color",
+        "heading_border_bottom_color",
+        "column_labels_border_top_color",
+        "column_labels_border_bottom_color",
+        "row_group_border_top_color",
+        "row_group_border_bottom_color",
+        "stub_border_color",
+        "table_body_border_top_color",
+        "table_body_border_bottom_color",
+        "table_body_hlines_color",
+    ),
+    "var(--rule)",
 )
 """Options of great-tables for the colours of lines."""
 
@@ -44,6 +48,10 @@ SHEET = """
 """
 """Colours are those of `style.css_variables`, which the page has to have."""
 
+FRAME = """<div class="table" role="region" tabindex="0" style="overflow-x: auto" aria-label="{title}">
+{table}
+</div>
+"""
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -51,11 +59,13 @@ PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-{colours}body {{ margin: 1rem; background: var(--ground); color: var(--text); }}
+{colours}body {{ margin: 1rem; background: var(--ground); color: var(--text); font-family: {font}; }}
+h1 {{ font-size: 1.4rem; }}
 </style>
 </head>
 <body>
 <main>
+<h1>Results</h1>
 {tables}
 </main>
 </body>
@@ -66,7 +76,7 @@ PAGE = """<!DOCTYPE html>
 def render_html(tables: Sequence[Table]) -> str:
     """Return a page of tables that needs nothing else; it follows the reader's choice of light or dark."""
     title = html_text("; ".join(words(table).title for table in tables))
-    return PAGE.format(title=title, colours=css_variables(), tables="\n".join(map(html_table, tables)))
+    return PAGE.format(title=title, font=_font(), colours=css_variables(), tables="\n".join(map(html_table, tables)))
 
 
 def html_table(table: Table) -> str:
@@ -106,12 +116,12 @@ def html_table(table: Table) -> str:
             container_overflow_y="visible",
             table_background_color="inherit",
             table_font_names=list(FONT),
-            **dict.fromkeys(RULES, "var(--rule)"),
+            **RULES,
         )
         .opt_css(SHEET)
         .as_raw_html()
     )
-    return f'<div class="table" role="region" tabindex="0" style="overflow-x: auto" aria-label="{html_text(sheet.title)}">\n{text}\n</div>'
+    return FRAME.format(title=html_text(sheet.title), table=text)
 
 
 def identity(table: Table) -> str:
@@ -123,6 +133,10 @@ def identity(table: Table) -> str:
 def html_text(text: str) -> str:
     """Return HTML that shows each letter of a text; braces too, which great-tables reads as units of measurement."""
     return escape(text).replace("{", "&#123;").replace("}", "&#125;")
+
+
+def _font() -> str:
+    return ", ".join(f'"{name}"' if " " in name else name for name in FONT)
 
 
 def _prose(line: str) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from results.render.glyphs import latex_length, latex_text
 from results.render.panels import cut_panels
-from results.render.parts import BASE, LABEL, RUNS, Entry, Row, Sheet, Tone, spoken, words
+from results.render.parts import BASE, LABEL, RUNS, Entry, Head, Row, Sheet, Tone, spoken, words
 from results.table import Table
 
 PACKAGES = r"""\usepackage[T1]{fontenc}
@@ -38,6 +38,8 @@ HEAD_ROOM = 20
 """Characters of a heading; longer ones are folded."""
 LABEL_ROOM = 36
 """Characters of a label; longer ones are folded."""
+FOLDED = 26
+"""Characters on a line of a folded label, at least."""
 HEIGHT = 48
 """Lines on a page; a longer table goes on in the next float."""
 HEADING = 4
@@ -69,7 +71,7 @@ def _render(sheet: Sheet, name: str) -> str:
     drawn = FLOAT.format(rf"\caption[{{{title}}}]{{{title}}}\label{{tab:{label}}}", first)
     for k, body in enumerate(others, 2):
         caption = rf"\addtocounter{{table}}{{-1}}\caption[]{{{title} (part {k} of {len(others) + 1})}}"
-        drawn += "\\clearpage\n" + FLOAT.format(caption, body)
+        drawn += FLOAT.format(caption, body)
     return drawn
 
 
@@ -89,18 +91,12 @@ def _floats(pieces: Iterable[tuple[int, str]], height: int) -> Iterator[str]:
 def _panels(sheet: Sheet) -> Iterator[tuple[int, str]]:
     """Yield the table, cut into panels where it is too wide, and each of them where it is too long."""
     widths = [_width(sheet, k) for k in range(len(sheet.heads))]
-    stubs = (1 + sheet.bases) * _label_width(sheet) + len(RUNS) + GAP
+    stubs = sum(map(_text_width, _texts(sheet))) + len(RUNS) + GAP
     rows = [(section.heading, row) for section in sheet.sections for row in section.rows]
-    heights = [latex_length(row.label) // (LABEL_ROOM - 10) + 1 for _, row in rows]  # as lines break at words
+    heights = [max(map(latex_length, (row.label, row.base))) // FOLDED + 1 for _, row in rows]
     for panel in cut_panels(sheet.heads, widths, ROOM - stubs):
         chunk: list[tuple[str, Row]] = []
-        heading = HEADING + sum(
-            max((len(_lines(text, room)) for text in texts), default=0)
-            for room, texts in (
-                (2 * HEAD_ROOM, [sheet.heads[k].group for k in panel]),
-                (HEAD_ROOM, [sheet.heads[k].name for k in panel]),
-            )
-        )
+        heading = _heading_lines([sheet.heads[k] for k in panel])
         lines = heading
         for row, height in zip(rows, heights, strict=True):
             if chunk and lines + height > HEIGHT:
@@ -111,13 +107,17 @@ def _panels(sheet: Sheet) -> Iterator[tuple[int, str]]:
         yield lines, _tabular(sheet, chunk, panel)
 
 
+def _heading_lines(heads: Sequence[Head]) -> int:
+    groups = max((len(_lines(head.group, 2 * HEAD_ROOM)) for head in heads), default=0)
+    return HEADING + groups + max((len(_lines(head.name, HEAD_ROOM)) for head in heads), default=0)
+
+
 def _notes(sheet: Sheet) -> Iterator[tuple[int, str]]:
-    for mark, text in (("", spoken(sheet)), *sheet.notes):
-        if text:
-            yield (
-                latex_length(text) // ROOM + 1,
-                NOTE.format(f"{_raised([mark] if mark else [])} {latex_text(text)}".strip()),
-            )
+    """Yield caption and remarks as one paragraph, then each note."""
+    if text := spoken(sheet):
+        yield latex_length(text) // ROOM + 1, NOTE.format(latex_text(text))
+    for mark, text in sheet.notes:
+        yield latex_length(text) // ROOM + 1, NOTE.format(f"{_raised([mark])} {latex_text(text)}")
 
 
 def _width(sheet: Sheet, k: int) -> int:
@@ -137,8 +137,14 @@ def _lines(text: str, room: int) -> list[str]:
     return wrap(text, max(1, room * len(text) // max(1, latex_length(text))))
 
 
-def _label_width(sheet: Sheet) -> int:
-    return min(LABEL_ROOM, max([len(LABEL), *(latex_length(row.label) for row in sheet.rows)])) + GAP
+def _texts(sheet: Sheet) -> list[list[str]]:
+    """Return the columns of text: labels, and bases where rows name theirs."""
+    labels = [LABEL, *(row.label for row in sheet.rows)]
+    return [labels, [BASE, *(row.base for row in sheet.rows)]] if sheet.bases else [labels]
+
+
+def _text_width(texts: Sequence[str]) -> int:
+    return min(LABEL_ROOM, max(map(latex_length, texts))) + GAP
 
 
 def _tabular(sheet: Sheet, rows: Sequence[tuple[str, Row]], panel: Sequence[int]) -> str:
@@ -166,11 +172,11 @@ def _tabular(sheet: Sheet, rows: Sequence[tuple[str, Row]], panel: Sequence[int]
     levels = [(*column, str(k)) for k, column in enumerate(columns)]  # the last tells columns of one name apart
     frame = pd.DataFrame(body, columns=pd.MultiIndex.from_tuples(levels), dtype=str)
     unused = [level for level in range(3) if not any(column[level] for column in columns)]
-    text = [r">{\raggedright\arraybackslash}p{17em}" if _label_width(sheet) > LABEL_ROOM else "l"]
+    texts = (r">{\raggedright\arraybackslash}p{17em}" if _text_width(t) > LABEL_ROOM else "l" for t in _texts(sheet))
     styler = frame.style.hide(axis="index").hide(axis="columns", level=[*unused, 3])
     tabular = styler.to_latex(
         hrules=True,
-        column_format="".join(text * (1 + sheet.bases)) + "r" * (len(panel) + 1),
+        column_format="".join(texts) + "r" * (len(panel) + 1),
         multicol_align="c",
     )
     return PANEL.format(tabular)

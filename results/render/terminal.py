@@ -47,9 +47,6 @@ def render_terminal(tables: Sequence[Table], width: int | None = None) -> str:
         force_terminal=here is not None,
         color_system="standard" if here and not here.no_color else None,
         legacy_windows=False,
-        markup=False,
-        emoji=False,
-        highlight=False,
     )
     for k, (_, table) in enumerate(drawn):
         if k:

@@ -63,7 +63,8 @@ def test_there_is_a_row_for_each_run_and_metric_with_all_that_is_known_of_it(fol
     assert list(rest["value"][:5]) == [1.0, 2.0, 3.0, 4.0, 5.0]
     assert pd.isna(rest["value"].iloc[5])
     assert set(rest["unit"]) == {"percent"}
-    assert (set(rest["epochs"]), rest["higher_is_better"].all()) == ({6}, True)
+    assert set(rest["epochs"]) == {6}
+    assert set(rest["higher_is_better"]) == {True}
 
 
 def test_parquet_gives_the_frame_back(folder: Path, tmp_path: Path) -> None:

@@ -265,6 +265,18 @@ def test_runs_of_one_row_of_two_pretraining_recipes_have_no_mean() -> None:
     assert "more than one pretraining recipe" in text
 
 
+def test_a_row_of_random_and_of_pretrained_encoders_has_no_mean() -> None:
+    rows = [{"label": "all", "match": {}}]
+    table = build(declaration(rows=rows), store(run(SIMCLR, 1.0), run("random", 2.0)))
+    assert cell(table, "all").state is State.UNDEFINED
+
+
+def test_files_from_elsewhere_in_one_row_are_a_pretraining_each() -> None:
+    files = [run(f"mine{n}", 10.0 + n, recipe_hash=None, tensors=str(n) * 64, who={"method": "moco"}) for n in range(3)]
+    table = build(declaration(rows=[{"label": "mine", "match": {"name": "mine*"}}]), store(files))
+    assert (cell(table, "mine").values, cell(table, "mine").spread) == ((10.0, 11.0, 12.0), 1.0)
+
+
 def test_a_duplicate_seed_is_marked_and_makes_no_replicate() -> None:
     twice = [*runs(SIMCLR, [1.0, 2.0]), run(SIMCLR, 3.0, 1)]
     table = build(declaration(rows=ROWS), store(twice))

@@ -108,6 +108,10 @@ def make() -> MakeTable:
             for g in range(groups)
             for k in range(each)
         )
+
+        def better(value: float) -> Difference:
+            return delta(value, Verdict.BETTER)
+
         lines = [
             Line(
                 label,

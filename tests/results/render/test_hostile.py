@@ -5,9 +5,11 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
 
 from results.render import FORMATS, render_csv, render_html, render_latex, render_markdown, render_terminal
 from results.render.parts import visible
@@ -15,104 +17,51 @@ from results.table import Note, Table
 
 MakeTable = Callable[..., Table]
 NAMES = (
-    *(
-        "<script>alert(1)</script>",
-        '"><img src=x onerror=alert(1)>',
-        "<!-- x",
-        "]]>",
-        "&amp; &lt;",
-        "</td></table>",
-        "<b>x",
-    ),
-    *(
-        "a|b",
-        "|",
-        "a\\|b",
-        "\\",
-        "a\\",
-        "\\\\",
-        "`code`",
-        "``",
-        "*a* **b** _c_ __d__ ~e~ ~~f~~",
-        "[a](http://b)",
-        "![a](b)",
-    ),
-    *(
-        "[bold]x[/bold]",
-        ":smile:",
-        "# h",
-        "1. x",
-        "- x",
-        "> x",
-        "+ x",
-        "===",
-        "http://a.b/c?d=e&f=g",
-        "$x^2$",
-        "_",
-        "a_",
-    ),
-    *(
-        "{{x}}",
-        "{{m s^-1}}",
-        "{x}",
-        "}",
-        "{",
-        "%",
-        "#1",
-        "\\input{/etc/passwd}",
-        "\\end{tabular}",
-        "\\\\[1cm]",
-        "^^5c",
-        "~",
-    ),
-    *(
-        "a,b",
-        '"',
-        "'",
-        '""',
-        "a;b",
-        "=1+1",
-        "@x",
-        "line\nbreak",
-        "tab\there",
-        "cr\rx",
-        " padded ",
-        "a  b",
-        "\x1b[31mred",
-        "nul\x00",
-    ),
-    *(
-        "é ñ ß Ø ł",
-        "λ=0.1 μ σ",
-        "漢字",
-        "שלום",
-        "مرحبا 12",
-        "abc\u202edcba",
-        "👩‍🔬",
-        "e\u0301",
-        "\ufeff",
-        "\u200b",
-        "file\udcff",
-    ),
-    *("", " ", "x" * 400, "long name " * 40, "🙂" * 100, "NaN", "None", "nan", "NA"),
+    *("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "<!-- x", "]]>", "&amp; &lt;"),
+    *("</td></table>", "<b>x", "a|b", "|", "a\\|b", "\\", "a\\", "\\\\", "`code`", "``"),
+    *("*a* **b** _c_ __d__ ~e~ ~~f~~", "[a](http://b)", "![a](b)", "[bold]x[/bold]", ":smile:", "# h", "1. x"),
+    *("- x", "> x", "+ x", "===", "http://a.b/c?d=e&f=g", "$x^2$", "_", "a_", "{{x}}", "{{m s^-1}}", "{x}"),
+    *("}", "{", "%", "#1", "\\input{/etc/passwd}", "\\end{tabular}", "\\\\[1cm]", "^^5c", "~", "a,b", '"'),
+    *("'", '""', "a;b", "=1+1", "@x", "line\nbreak", "tab\there", "cr\rx", " padded ", "a  b", "\x1b[31mred"),
+    *("nul\x00", "é ñ ß Ø ł", "λ=0.1 μ", "漢字", "שלום", "مرحبا 12", "abc\u202edcba", "👩‍🔬", "e\u0301", "\ufeff"),
+    *("\u200b", "file\udcff", "", " ", "x" * 400, "long name " * 40, "🙂" * 100, "NaN", "None", "nan", "NA"),
 )
-PIECES = [
+PIECES = (
     *"|\\`*_~[]<>&{}$%#^\"'/:;,.!?+-= \n\tab1é漢א🙂",
-    "<script>",
-    "</td>",
-    "{{",
-    "}}",
-    "--",
-    "\\\\",
-    "\u202e",
-    "\x1b[",
-]
+    *("<script>", "</td>", "{{", "}}", "--", "\\\\", "\u202e", "\x1b["),
+)
 
 
 def made_up(count: int) -> list[str]:
     """Return names put together by chance, always the same."""
     draw = random.Random(0)
     return ["".join(draw.choices(PIECES, k=draw.randint(1, 12))) for _ in range(count)]
+
+
+class Labels(HTMLParser):
+    """The labels of a page, and the names of all its elements and attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.shown: list[str] = []
+        self.names: set[str] = set()
+        self.data: list[str] = []
+        self.inside = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names |= {tag, *(name for name, _ in attrs)}
+        if tag == "bdi":
+            self.inside = True
+            self.shown.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = self.inside and tag != "bdi"
+
+    def handle_data(self, data: str) -> None:
+        self.data.append(data)
+        if self.inside:
+            self.shown[-1] += data
 
 
 @pytest.fixture
@@ -133,8 +82,6 @@ def test_every_text_of_a_table_may_be_hostile(name: str, make: MakeTable) -> Non
 
 
 def test_markdown_shows_each_label_in_the_first_cell_of_its_row(hostile: Table) -> None:
-    from markdown_it import MarkdownIt
-
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(render_markdown([hostile]))
     cells = [tokens[k + 1].children or [] for k, token in enumerate(tokens) if token.type == "td_open"]
     width = 2 + 2 * 2
@@ -153,30 +100,17 @@ def test_csv_has_each_label_as_it_is(hostile: Table) -> None:
 
 
 def test_html_shows_each_label_as_text(hostile: Table) -> None:
-    from html.parser import HTMLParser
-
-    class Labels(HTMLParser):
-        shown: list[str] = []
-        names: set[str] = set()
-        inside = False
-
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            self.names |= {tag, *(name for name, _ in attrs)}
-            if tag == "bdi":
-                self.inside = True
-                self.shown.append("")
-
-        def handle_endtag(self, tag: str) -> None:
-            self.inside = self.inside and tag != "bdi"
-
-        def handle_data(self, data: str) -> None:
-            if self.inside:
-                self.shown[-1] += data
-
-    page = Labels()
-    page.feed(render_html([hostile]))
+    page = Labels(render_html([hostile]))
     assert page.shown == [visible(line.label) for line in hostile.lines]
     assert not page.names & {"script", "img", "b", "a", "src", "href", "onerror"}
+
+
+@pytest.mark.parametrize("text", ["{{x}}", "{{m s^-1}}", "<b>", "&amp;", "*a* `b`"])
+def test_html_shows_titles_headings_and_notes_as_text(text: str, make: MakeTable) -> None:
+    page = Labels(render_html([make(("a",), texts=text)]))
+    # Title, caption, two groups' and columns' headings, method, note; the title also names page and region.
+    assert "".join(page.data).count(text) == 1 + 2 + 1 + 2 + 1 + 1
+    assert "b" not in page.names
 
 
 def test_a_terminal_gets_each_label_and_nothing_that_steers_it(hostile: Table) -> None:

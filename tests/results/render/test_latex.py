@@ -30,8 +30,8 @@ def test_a_paper_reads_the_file_where_its_preamble_has_the_packages(
     paper: Table, compile_latex: Compile, tmp_path: Path
 ) -> None:
     (tmp_path / "voc.tex").write_text(render_latex([paper]))
-    text = f"\\documentclass{{article}}\n{PACKAGES}\n\\begin{{document}}\nbefore \\input{{voc}} See \\ref{{tab:voc}}. after\n"
-    words = compile_latex(text + "\\end{document}\n")
+    body = "\\begin{document}\nbefore \\input{voc} See \\ref{tab:voc}. after\n\\end{document}\n"
+    words = compile_latex(f"\\documentclass{{article}}\n{PACKAGES}\n{body}")
     assert not words or all(part in words for part in ("before", "after", "+17.5*"))
 
 
@@ -86,5 +86,5 @@ def test_every_letter_that_is_passed_on_has_a_glyph_and_others_show_their_code(c
 )
 def test_specials_are_on_the_page_letter_by_letter(text: str, make: MakeTable, compile_latex: Compile) -> None:
     words = compile_latex(render_latex([make(("first", text))]))
-    straight = words.translate({ord("’"): "'", ord("‐"): "-"})
+    straight = words.translate({0x2019: "'", 0x2010: "-"})
     assert not words or text in straight

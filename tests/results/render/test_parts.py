@@ -27,8 +27,8 @@ def test_a_row_says_mean_spread_difference_and_what_the_difference_amounts_to(pa
     assert rows["random init"] == ["33.5 ± 0.7", "", "60.2", "2.250 ± 0.354", ""]
     assert rows["simclr_r50_in1k_200e"] == ["51.0 ± 1.0", "+17.5*", "81.0 ± 1.0", "2.250 ± 0.000", "+0.000≈"]
     assert rows["simclr+superinfo_r50_in1k_200e"] == ["52.0 ± 1.4", "+18.5?", "80.0", "2.750 ± 0.354", "+0.500*"]
-    assert rows["byol_r50"] == ["–", "", "running", "failed", ""]
-    assert rows["ip_r50"] == ["undefined", "", "1.0", "–", ""]
+    assert rows["byol_r50"] == ["—", "", "running", "failed", ""]
+    assert rows["ip_r50"] == ["undefined", "", "1.0", "—", ""]
 
 
 def test_a_better_and_a_worse_difference_look_apart_and_higher_is_not_always_better(paper: Table) -> None:
@@ -82,7 +82,7 @@ def test_signs_and_words_are_explained_where_they_occur_and_nowhere_else(paper: 
     method, signs, absent = words(paper).remarks
     assert method == paper.method
     assert signs == "Δ is the difference to random init: * = it holds; ≈ = within noise; ? = too few runs to tell."
-    assert [word.split(" = ")[0] for word in absent.split("; ")] == ["–", "running", "failed", "undefined"]
+    assert [word.split(" = ")[0] for word in absent.split("; ")] == ["—", "running", "failed", "undefined"]
     assert words(make(("a", "b"))).remarks == ("Demo.", "Δ is the difference to a: * = it holds.")
     assert words(make(("a",), shown=False)).remarks == ("Demo.",)
 
@@ -104,7 +104,7 @@ def test_rows_of_different_bases_each_name_their_own(rivals: Table, paper: Table
 
 @pytest.mark.parametrize(
     ("value", "digits", "text"),
-    [(-0.04, 1, "0.0"), (-1.25, 2, "−1.25"), (1234567.891, 1, "1234567.9"), (0.5, 0, "0"), (1.5, 0, "2")],
+    [(-0.04, 1, "0.0"), (-1.25, 2, "\N{MINUS SIGN}1.25"), (1234567.891, 1, "1234567.9"), (0.5, 0, "0"), (1.5, 0, "2")],
 )
 def test_figures_have_the_digits_of_their_column_and_zero_has_no_sign(value: float, digits: int, text: str) -> None:
     line = Line("a", (Cell(State.MEASURED, mean=value, runs=1),))

@@ -27,12 +27,12 @@ Measured here
 random init [a]                   1-2   33.5 ± 0.7            60.2         2.250 ± 0.354
 simclr_r50_in1k_200e              2-3   51.0 ± 1.0   +17.5*   81.0 ± 1.0   2.250 ± 0.000   +0.000≈
 simclr+superinfo_r50_in1k_200e    1-2   52.0 ± 1.4   +18.5?   80.0 [b]     2.750 ± 0.354   +0.500*
-byol_r50                                         –               running          failed
-ip_r50                              1    undefined             1.0                     –""",
+byol_r50                                         —               running          failed
+ip_r50                              1    undefined             1.0                     —""",
         """\
 Published by others
-MoCo v2 [1]                         5   57.4                  82.5                     –
-SwAV [2]                                56.1                           –               –""",
+MoCo v2 [1]                         5   57.4                  82.5                     —
+SwAV [2]                                56.1                           —               —""",
     ]
 
 
