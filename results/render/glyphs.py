@@ -48,7 +48,8 @@ _GREEK = "ΓΔΘΛΞΠΣΥΦΨΩαβγδεζηθικλμνξπρστυφχψω"
 
 def _greek(letter: str) -> str:
     """Return TeX's command, which is the letter's name, in capitals as the letter is."""
-    name = unicodedata.name(letter).split()[-1].lower().replace("lamda", "lambda")
+    name = unicodedata.name(letter).split()[-1].lower()
+    name = name.replace("lamda", "lambda")  # codespell:ignore lamda
     return f"$\\{name.capitalize() if letter.isupper() else name}$"
 
 

@@ -61,7 +61,10 @@ def _draw(sheet: Sheet, room: int) -> tuple[int, RenderableType]:
     widths = [cell_len(lines[0]) + GAP for lines, _ in columns]
     labels = [_with_marks(row.label, row.marks) for row in sheet.rows]
     runs = max(map(cell_len, (RUNS, *(row.runs for row in sheet.rows)))) + GAP
-    texts = [labels, *([[row.base for row in sheet.rows]] if sheet.bases else [])]
+    texts = [
+        [*labels, *(section.heading for section in sheet.sections)],
+        *([[row.base for row in sheet.rows]] if sheet.bases else []),
+    ]
     folded = _fold(texts, _room_of_labels(sheet.heads, widths, room - runs))
     left = sum(folded) + GAP * len(folded) + runs
     parts: list[RenderableType] = [Text(sheet.title, style="bold")]

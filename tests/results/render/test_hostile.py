@@ -108,8 +108,8 @@ def test_html_shows_each_label_as_text(hostile: Table) -> None:
 @pytest.mark.parametrize("text", ["{{x}}", "{{m s^-1}}", "<b>", "&amp;", "*a* `b`"])
 def test_html_shows_titles_headings_and_notes_as_text(text: str, make: MakeTable) -> None:
     page = Labels(render_html([make(("a",), texts=text)]))
-    # Title, caption, two groups' and columns' headings, method, note; the title also names page and region.
-    assert "".join(page.data).count(text) == 1 + 2 + 1 + 2 + 1 + 1
+    # The page's title and the table's, its caption, a group and its two columns, its method and a note.
+    assert "".join(page.data).count(text) == 8
     assert "b" not in page.names
 
 
