@@ -1,6 +1,8 @@
 """Plots show the figures of their records, and say what they leave out."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -10,7 +12,7 @@ from results.records import Store, read_store
 from results.report import gallery
 from results.report.evidence import find_pretrainings
 from results.report.gallery import plots_of_pretraining, plots_of_table
-from results.report.plots import Plot, drawing, inline
+from results.report.plots import Plot, drawing, inline, write_plots
 from results.tables import build_all
 from tests.results.report import world
 
@@ -38,13 +40,17 @@ def plots(store: Store, recipe: str) -> dict[str, Plot]:
 def marks(figure: Figure) -> list[list[float]]:
     """Values of each line that is drawn by marks."""
     (axes,) = figure.axes
-    return [list(map(float, line.get_xdata())) for line in axes.lines if line.get_marker() not in {"None", None, ""}]
+    return [numbers(line.get_xdata()) for line in axes.lines if line.get_marker() not in {"None", None, ""}]
+
+
+def numbers(data: Any) -> list[float]:
+    return [float(value) for value in data]
 
 
 def test_each_seed_of_each_row_is_a_dot_and_the_mean_a_bar(store: Store) -> None:
     figure = plots(store, DETECTION)["Spread of box AP"].figure
     assert sorted(marks(figure)) == [[20.0 + 5 * row + seed for seed in range(3)] for row in range(4)]
-    bars = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_color() == "#1b1f24"]
+    bars = [numbers(line.get_xdata())[0] for line in figure.axes[0].lines if line.get_color() == "#1b1f24"]
     assert sorted(bars) == [21.0, 26.0, 31.0, 36.0]
 
 
@@ -67,8 +73,8 @@ def test_factors_and_information_have_their_plots(store: Store) -> None:
 def test_losses_are_those_that_were_logged(store: Store) -> None:
     (axes,) = plots(store, DETECTION)["Loss of the detector"].figure.axes
     assert len(axes.lines) == 4 * world.SEEDS
-    assert list(axes.lines[0].get_xdata()) == [20 * k for k in range(1, 9)]
-    assert list(axes.lines[0].get_ydata()) == [3 / k for k in range(1, 9)]
+    assert numbers(axes.lines[0].get_xdata()) == [20 * k for k in range(1, 9)]
+    assert numbers(axes.lines[0].get_ydata()) == [3 / k for k in range(1, 9)]
 
 
 def test_pretraining_of_one_kind_shares_its_plots(store: Store) -> None:
@@ -104,3 +110,14 @@ def test_plots_of_one_name_are_told_apart(store: Store) -> None:
     names = [plot.name for _ in range(2) for plot in plots_of_table(table, taken)]
     assert len(names) == len(set(names)) == len(taken)
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for name in names)
+
+
+def test_plots_are_written_for_papers_and_repeat_byte_for_byte(tmp_path: Path, store: Store) -> None:
+    for folder in ("a", "b"):
+        write_plots([plots(store, DETECTION)["Mask AP of each class"]], tmp_path / folder)
+    written = {path.suffix: path for path in (tmp_path / "a").iterdir()}
+    assert written.keys() == {".svg", ".pdf"}
+    assert written[".pdf"].read_bytes().startswith(b"%PDF-")
+    ElementTree.parse(written[".svg"])
+    for path in written.values():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
