@@ -53,7 +53,9 @@ def test_a_committed_manifest_of_version_1_is_read_with_every_field_it_had() -> 
         assert same == {"execution": {}} | {name: value for name, value in stored.items() if name != "format"}
 
 
-@pytest.mark.parametrize(("model", "name", "shipped", "overrides"), RECIPES, ids=lambda part: str(part)[:40])
+@pytest.mark.parametrize(
+    ("model", "name", "shipped", "overrides"), RECIPES, ids=[" ".join([name, *o]) for _, name, _, o in RECIPES]
+)
 def test_a_record_of_version_1_has_the_protocol_hash_that_its_recipe_has_today(
     model: type[Spec], name: str, shipped: Path, overrides: tuple[str, ...]
 ) -> None:
