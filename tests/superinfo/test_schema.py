@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from superinfo.artifacts import MANIFEST, RECORD, JsonArtifact, Manifest, Record
+from superinfo.artifacts import MANIFEST, RECORD, Manifest, Record
 from superinfo.errors import UserError
 from superinfo.recipes import recipe_names
-from superinfo.schema import migrate
+from superinfo.schema import JsonArtifact, migrate
 from superinfo.spec import Spec, identity, load_recipe, protocol_hash
 from transfer.probing.recipe import RECIPES as PROBES
 from transfer.probing.recipe import ProbeRecipe
