@@ -120,6 +120,7 @@ def _facts(run: Run, pretraining: Pretraining | None) -> list[Fact]:
         ("protocol", versioned),
         *_who(run.who, pretraining),
         ("recipe", f"{run.recipe}, hash {run.recipe_hash[:12]}"),
+        *([] if run.command else [("command", "not recorded")]),
         *_cost("cost", run.cost),
         *_provenance(run.provenance),
     ]
