@@ -252,6 +252,23 @@ def _check(records: Path | None) -> None:
     print(f"{len(store.runs)} records and their tables: nothing found")
 
 
+@app.command()
+def report(
+    records: Annotated[Path, typer.Option(help="Folder that records lie in, at any depth.")],
+    out: Annotated[Path, typer.Option(help="HTML file to write: it needs no other file and no network.")],
+    plots: Annotated[
+        Path | None, typer.Option(help="Folder to write each plot to as well, as SVG and PDF for papers.")
+    ] = None,
+) -> None:
+    """Write a page of all tables, plots and pictures, where each figure opens its records; prints its path."""
+    from results.records import read_store
+    from results.report import write_report
+    from results.tables import build_all
+
+    store = read_store(records)
+    print(write_report(store, build_all(store), out, plots))
+
+
 def main() -> None:
     """Run a verb; turn what goes wrong into one line and an exit code."""
     # Detectron2 0.6 and fvcore use what newer torch deprecates; users can do nothing about it.

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from results.records import read_store
+
+ROOT = Path(__file__).parents[1]
+
 
 def superinfo(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "superinfo.cli", *arguments]
@@ -22,7 +26,7 @@ def test_help_imports_neither_torch_nor_pydantic() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    for verb in ("pretrain", "convert", "detect", "probe", "predict", "bench", "table"):
+    for verb in ("pretrain", "convert", "detect", "probe", "predict", "bench", "table", "report"):
         assert verb in done.stdout
 
 
@@ -50,6 +54,8 @@ SIMCLR = "simclr_r18w25_scenes_6e"
         ),
         (["table"], "name a suite or a table, or give --records DIR"),
         (["table", "--records", "."], "no record.json below it"),
+        (["report", "--records", ".", "--out", "page.html"], "no record.json below it"),
+        (["report", "--records", "none", "--out", "page.html"], "none: no such folder"),
         (["bench", "nothing"], "nothing: no recipe of that name"),
     ],
 )
@@ -62,6 +68,13 @@ def test_a_mistake_is_told_in_one_line(tmp_path: Path, arguments: list[str], tol
     assert told in last
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_a_report_is_one_file_whose_path_comes_last(tmp_path: Path) -> None:
+    done = superinfo("report", "--records", str(ROOT / "results/records"), "--out", "here/page.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "here/page.html\n"
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["page.html"]
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
@@ -100,3 +113,25 @@ def test_a_disk_that_fills_leaves_no_part_of_a_file(tmp_path: Path) -> None:
     assert "checkpoint.pt" in last
     assert "Traceback" not in done.stderr
     assert not [path.name for path in tmp_path.rglob("*") if "checkpoint" in path.name]
+
+
+def test_a_run_that_ends_in_an_error_says_so_in_its_folder(tmp_path: Path) -> None:
+    recipe = {
+        "name": "knn_tiny",
+        "protocol": "test",
+        "data": {
+            "name": "x",
+            "train": {"kind": "folder", "name": "x", "root": str(tmp_path / "gone")},
+            "test": {"kind": "scenes", "count": 8, "size": 16, "split": "test"},
+        },
+        "task": {"kind": "knn"},
+        "input_size": 16,
+        "encoder": {"arch": "resnet18", "width": 0.125},
+    }
+    (tmp_path / "tiny.yaml").write_text(json.dumps(recipe))
+    done = superinfo("probe", "tiny.yaml", "--checkpoint", "random", "--device", "cpu", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    (run,) = read_store(tmp_path / "runs").unfinished
+    assert (run.recipe, run.name, run.seed, run.state) == ("knn_tiny", "random", 0, "failed")
+    assert done.stderr.splitlines()[-1] == f"superinfo: {run.reason}"
+    assert "gone: no such folder" in run.reason

@@ -1,0 +1,123 @@
+"""Plots show the figures of their records, and say what they leave out."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from matplotlib.figure import Figure
+
+from results.records import Store, read_store
+from results.report import gallery
+from results.report.evidence import find_pretrainings
+from results.report.gallery import plots_of_pretraining, plots_of_table
+from results.report.plots import Plot, drawing, inline, write_plots
+from results.tables import build_all
+from tests.results.report import world
+
+DETECTION = "instance_segmentation_scenes"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("records")
+    world.write(folder)
+    return read_store(folder)
+
+
+@pytest.fixture(autouse=True)
+def _in_style() -> Iterator[None]:
+    with drawing():
+        yield
+
+
+def plots(store: Store, recipe: str) -> dict[str, Plot]:
+    (table,) = (table for table in build_all(store) if table.name.startswith(recipe))
+    return {plot.title: plot for plot in plots_of_table(table, set())}
+
+
+def marks(figure: Figure) -> list[list[float]]:
+    """Values of each line that is drawn by marks."""
+    (axes,) = figure.axes
+    return [numbers(line.get_xdata()) for line in axes.lines if line.get_marker() not in {"None", None, ""}]
+
+
+def numbers(data: Any) -> list[float]:
+    return [float(value) for value in data]
+
+
+def test_each_seed_of_each_row_is_a_dot_and_the_mean_a_bar(store: Store) -> None:
+    figure = plots(store, DETECTION)["Spread of box AP"].figure
+    assert sorted(marks(figure)) == [[20.0 + 5 * row + seed for seed in range(3)] for row in range(4)]
+    bars = [numbers(line.get_xdata())[0] for line in figure.axes[0].lines if line.get_color() == "#1b1f24"]
+    assert sorted(bars) == [21.0, 26.0, 31.0, 36.0]
+
+
+def test_each_class_and_row_has_its_runs(store: Store) -> None:
+    figure = plots(store, DETECTION)["Mask AP of each class"].figure
+    assert sorted(marks(figure)) == [[10.0 * row + seed for _ in range(3) for seed in range(3)] for row in range(4)]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()][:2] == ["disk", "ring"]
+
+
+def test_factors_and_information_have_their_plots(store: Store) -> None:
+    assert set(plots(store, "factors")) == {
+        "Spread of view parameters",
+        "What features keep of their own view",
+        "What features keep of their image",
+    }
+    figure = plots(store, "information")["Information in features"].figure
+    assert sorted(marks(figure)) == [[nats] * 3 for nats in (6.0, 7.0, 8.0, 9.0)]
+
+
+def test_losses_are_those_that_were_logged(store: Store) -> None:
+    (axes,) = plots(store, DETECTION)["Loss of the detector"].figure.axes
+    assert len(axes.lines) == 4 * world.SEEDS
+    assert numbers(axes.lines[0].get_xdata()) == [20 * k for k in range(1, 9)]
+    assert numbers(axes.lines[0].get_ydata()) == [3 / k for k in range(1, 9)]
+
+
+def test_pretraining_of_one_kind_shares_its_plots(store: Store) -> None:
+    pretrainings, broken = find_pretrainings(store.folder)
+    assert [one.path.parent.name for one in broken] == ["truncated"]
+    drawn = plots_of_pretraining(pretrainings.values(), set())
+    assert [plot.title.partition(",")[0] for plot in drawn] == ["Loss", "Alignment of views"]
+    assert len(drawn[0].figure.axes[0].lines) == 2 * world.SEEDS
+
+
+def test_what_does_not_fit_a_plot_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gallery, "ROWS", 2)
+    monkeypatch.setattr(gallery, "CATEGORIES", 1)
+    plot = plots(store, DETECTION)["Mask AP of each class"]
+    assert "Of 4 rows the first 2 are drawn." in plot.text
+    assert "Of 3 categories the first 1 are drawn." in plot.text
+    assert len(marks(plot.figure)) == 2
+
+
+def test_a_plot_in_the_page_has_the_colours_of_the_page_alone(store: Store) -> None:
+    for plot in plots(store, DETECTION).values():
+        root = ElementTree.fromstring(inline(plot))
+        styles = " ".join(element.get("style", "") for element in root.iter())
+        assert "var(--series-1)" in styles
+        assert "var(--muted)" in styles
+        assert "#" not in styles.replace("url(#", "")
+        assert world.EVIL[:8] in "".join(root.itertext())
+
+
+def test_plots_of_one_name_are_told_apart(store: Store) -> None:
+    table = build_all(store)[0]
+    taken: set[str] = set()
+    names = [plot.name for _ in range(2) for plot in plots_of_table(table, taken)]
+    assert len(names) == len(set(names)) == len(taken)
+    assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for name in names)
+
+
+def test_plots_are_written_for_papers_and_repeat_byte_for_byte(tmp_path: Path, store: Store) -> None:
+    for folder in ("a", "b"):
+        write_plots([plots(store, DETECTION)["Mask AP of each class"]], tmp_path / folder)
+    written = {path.suffix: path for path in (tmp_path / "a").iterdir()}
+    assert written.keys() == {".svg", ".pdf"}
+    assert written[".pdf"].read_bytes().startswith(b"%PDF-")
+    ElementTree.parse(written[".svg"])
+    for path in written.values():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
