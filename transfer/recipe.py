@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from superinfo.artifacts import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
+from superinfo.artifacts import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Positive
 from superinfo.datasets.scenes import SHAPES, VERSION
 from superinfo.spec import Later, NotIdentity, Spec
 
@@ -173,6 +173,33 @@ class WeightsSpec(Spec):
     """Whether also from ones that no evidence vouches for, as the record then says: an edited folder, or a file."""
 
 
+ENCODER = "the encoder decides it: `--weights`, or `encoder` for random weights"
+PIXELS = "the weights decide it, or the recipe's `mean` and `std`"
+DECIDED = {
+    "DATASETS": "the recipe's `data` decides it",
+    "INPUT.FORMAT": PIXELS,
+    "MODEL.BACKBONE.NAME": "the recipe's `config` and the encoder decide it",
+    "MODEL.DEVICE": "set --device",
+    "MODEL.PIXEL_MEAN": PIXELS,
+    "MODEL.PIXEL_STD": PIXELS,
+    "MODEL.RESNETS.DEPTH": ENCODER,
+    "MODEL.RESNETS.NUM_GROUPS": ENCODER,
+    "MODEL.RESNETS.RES2_OUT_CHANNELS": ENCODER,
+    "MODEL.RESNETS.STEM_OUT_CHANNELS": ENCODER,
+    "MODEL.RESNETS.STRIDE_IN_1X1": ENCODER,
+    "MODEL.RESNETS.WIDTH_PER_GROUP": ENCODER,
+    "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS": "the data decide it",
+    "MODEL.WEIGHTS": "set --weights",
+    "OUTPUT_DIR": "set --runs",
+    "SEED": "set --seed",
+    "SOLVER.CHECKPOINT_PERIOD": "set `save_minutes`",
+    "TEST.AUG": "test images are seen once, as they are",
+    "TEST.EVAL_PERIOD": "set `evaluate_every`",
+    "TEST.EXPECTED_RESULTS": "records are compared, not runs",
+}
+"""Options of Detectron2, or groups of them, that the suite sets itself or has another field for."""
+
+
 class DetectRecipe(Spec):
     """Fine-tuning a Detectron2 detector, but for its weights and seed."""
 
@@ -183,12 +210,12 @@ class DetectRecipe(Spec):
     config: str
     """A Detectron2 config in `transfer/detection/configs`, without `.yaml`."""
     options: dict[str, JsonValue] = Field(default_factory=dict)
-    """Changes to that config, by dotted name: `SOLVER.MAX_ITER: 300`."""
+    """Changes to that config, by dotted name: `SOLVER.MAX_ITER: 300`; none of what is DECIDED elsewhere."""
     weights: Annotated[WeightsSpec, Later] = WeightsSpec()
     encoder: EncoderSpec
     """Of the row that starts from random weights; a converted folder brings its own."""
     mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    std: tuple[Positive, Positive, Positive] = IMAGENET_STD
     """Of that row, per channel, of images in [0, 1]."""
     save_minutes: Annotated[float, NotIdentity] = Field(default=10.0, gt=0)
     """Minutes between two saves of the training state that a killed run resumes from."""
@@ -205,6 +232,15 @@ class DetectRecipe(Spec):
     def _flatten(cls, options: Any) -> Any:
         """Take `{SOLVER: {MAX_ITER: 1}}`, which `--set options.SOLVER.MAX_ITER=1` makes, for the dotted name."""
         return _dotted(options, "") if isinstance(options, dict) else options
+
+    @field_validator("options")
+    @classmethod
+    def _are_not_decided_elsewhere(cls, options: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for name in options:
+            for decided, how in DECIDED.items():
+                if f"{name}.".startswith(f"{decided}."):
+                    raise ValueError(f"cannot change {name}: {how}")
+        return options
 
 
 def _dotted(options: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from superinfo.datasets.scenes import World, write_scenes
 from superinfo.recipes import recipe_names
 from superinfo.spec import load_recipe
 from tests.transfer.detection.tiny import write_cityscapes
-from transfer.detection.config import apply_options, lay_over, read_config
+from transfer.detection.config import lay_over, read_config
 from transfer.detection.detect import detect
+from transfer.detection.options import apply_options
 from transfer.overlay import encoder_overlay
 from transfer.recipe import RECIPES, DetectRecipe, ScenesSet, VocSet
 
