@@ -20,7 +20,7 @@ SCALED = ("IMS_PER_BATCH", "BASE_LR", "MAX_ITER", "STEPS", "WARMUP_ITERS")
 
 
 Schedule = dict[str, Any]
-"""Batch, learning rate and iterations, and the number of processes."""
+"""Batch, learning rate and iterations, by their names in SOLVER."""
 
 
 def fit_to_machine(
@@ -40,8 +40,8 @@ def fit_to_machine(
     if begun is None:
         changes += _scale(fitted, device, processes, images_per_device)
     else:
-        for name in SCALED:
-            fitted.SOLVER[name] = begun[name]
+        for name, value in begun.items():
+            fitted.SOLVER[name] = value
         fitted.SOLVER.REFERENCE_WORLD_SIZE = 0
     # Images are augmented alike by any number of workers.
     fitted.DATALOADER.NUM_WORKERS = min(fitted.DATALOADER.NUM_WORKERS, max(1, _cores() // comm.get_local_size()))
@@ -55,13 +55,14 @@ def fit_to_machine(
     return fitted, changes
 
 
-def schedule(cfg: CfgNode, processes: int) -> Schedule:
+def schedule(cfg: CfgNode) -> Schedule:
     """Return what a run keeps when it is resumed."""
-    return {name: cfg.SOLVER[name] for name in SCALED} | {"processes": processes}
+    return {name: cfg.SOLVER[name] for name in SCALED}
 
 
-def differences(begun: Schedule, now: Schedule) -> str:
-    """Return, for a message, what differs between two schedules; empty if nothing does."""
+def differences(begun: Schedule, cfg: CfgNode) -> str:
+    """Return, for a message, how a config's schedule differs from the one that a run was begun with, if it does."""
+    now = schedule(cfg)
     return ", ".join(f"{name} {begun[name]}, now {now[name]}" for name in now if now[name] != begun[name])
 
 
@@ -84,7 +85,7 @@ def _scale(cfg: CfgNode, device: torch.device, processes: int, images_per_device
     if images in {0, batch} or not (reference or images_per_device):
         cfg.SOLVER.REFERENCE_WORLD_SIZE = 0
         return []
-    before = {name: cfg.SOLVER[name] for name in SCALED}
+    before = schedule(cfg)
     cfg.SOLVER.REFERENCE_WORLD_SIZE = batch  # counted in images, so that any number of them may be had
     scaled = DefaultTrainer.auto_scale_workers(cfg, images)
     for name in SCALED:

@@ -25,15 +25,13 @@ from transfer.detection.config import build_config, protocol_config, read_needs
 from transfer.detection.data import Splits, register
 from transfer.detection.detect import PICTURES
 from transfer.detection.evaluate import count_detector_flops, evaluate, rehearse
-from transfer.detection.machine import differences, fit_to_machine, schedule
+from transfer.detection.machine import differences, fit_to_machine
 from transfer.detection.pictures import draw_predictions
 from transfer.detection.weights import Start
 from transfer.deviations import deviations
 from transfer.recipe import RECIPES, DetectRecipe
 
 LOGGERS = ("detectron2", "fvcore", "iopath")
-
-
 PREDICTIONS = "coco_instances_results.json"
 
 
@@ -61,7 +59,7 @@ def prepare(
     found = agreement.first(lambda: newest_state(folder, run_hash))
     saved = read_state(found) if found else None
     fitted, changes = fit_to_machine(protocol, device, world_size(), recipe.images_per_device)
-    if saved is not None and (told := differences(saved["schedule"], schedule(fitted, world_size()))):
+    if saved is not None and (told := differences(saved["schedule"], fitted)):
         if recipe.images_per_device is None:
             fitted, changes = fit_to_machine(protocol, device, world_size(), None, saved["schedule"])
         else:

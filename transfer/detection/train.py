@@ -229,7 +229,7 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
                 "model": self.bare.state_dict(),
                 "hooks": self.state_dict(),
                 "stepper": self._trainer.state_dict(),
-                "schedule": schedule(self.cfg, world_size()),
+                "schedule": schedule(self.cfg),
                 "machine": self._machine(),
                 "seconds": self.seconds(),
                 "notes": self.notes,

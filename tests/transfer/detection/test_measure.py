@@ -24,7 +24,7 @@ KEYPOINTS = NO_MASKS | {"MODEL.KEYPOINT_ON": True}
 def prepared(folder: Path, data: dict[str, Any], options: dict[str, Any] | None = None) -> Setting:
     recipe = tiny_detector(options, data=data | {"root": str(folder)})
     start = Start(None, encoder_overlay(recipe.encoder, Pixels(mean=recipe.mean, std=recipe.std)))
-    return prepare(recipe, start, 0, folder / "runs" / "run", folder / "runs", "cpu")
+    return prepare(recipe, start, 0, folder / "runs" / "run", "hash", folder / "runs", "cpu")
 
 
 def coco_data(folder: Path, change: Callable[[Coco], object]) -> dict[str, Any]:
