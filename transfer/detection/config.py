@@ -30,7 +30,7 @@ def protocol_config(recipe: DetectRecipe, overlay: dict[str, Any]) -> CfgNode:
     of which Detectron2 can build no detector, optimizer and augmentation.
     """
     cfg = read_config(recipe.config)
-    with refused("the encoder's overlay does not go with Detectron2's config"):
+    with refused("the encoder's overlay is not one of Detectron2's config", "convert the checkpoint anew"):
         lay_over(cfg, overlay)
     apply_options(cfg, recipe.options)
     flat = flatten(cfg)

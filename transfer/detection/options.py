@@ -22,6 +22,7 @@ REFUSALS = (
     ZeroDivisionError,
 )
 """What Detectron2 raises where the parts of a config do not fit together; none of it is a failure of the machine."""
+REMEDY = "correct the recipe's `options` or `config`"
 NUMBER = "a number"
 
 
@@ -40,20 +41,20 @@ def flatten(cfg: CfgNode, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def refusal(what: str, error: BaseException) -> UserError:
+def refusal(what: str, error: BaseException, remedy: str = REMEDY) -> UserError:
     """Return what to tell of one of the REFUSALS: `what` went wrong, and the last line of Detectron2's reason."""
     reason = (str(error).strip().splitlines() or [""])[-1].strip().strip("'\"")
     told = f"{type(error).__name__}: {reason[:200]}" if reason else type(error).__name__
-    return UserError(f"{what} ({told}); correct the recipe's `options` or `config`")
+    return UserError(f"{what} ({told}); {remedy}")
 
 
 @contextmanager
-def refused(what: str) -> Iterator[None]:
+def refused(what: str, remedy: str = REMEDY) -> Iterator[None]:
     """Within the context each of the REFUSALS is a UserError: `what` could not be done with this config."""
     try:
         yield
     except REFUSALS as error:
-        raise refusal(what, error) from error
+        raise refusal(what, error, remedy) from error
 
 
 def _find(cfg: CfgNode, name: str) -> tuple[CfgNode, str]:

@@ -79,6 +79,13 @@ def test_a_c4_head_of_another_kind_is_told() -> None:
     assert "do not make a detector" in refusal({"MODEL.ROI_HEADS.NAME": "CascadeROIHeads"}, config="faster_rcnn_c4_cpu")
 
 
+@pytest.mark.parametrize("overlay", [{"MODEL": 5}, {"MODEL": {"NOPE": 1}}, {"MODEL": {"MASK_ON": "no"}}])
+def test_an_edited_overlay_that_is_none_is_told(overlay: dict[str, Any]) -> None:
+    told = r"^the encoder's overlay is not one of Detectron2's config \(.*\); convert the checkpoint anew$"
+    with pytest.raises(UserError, match=told):
+        protocol_config(tiny_detector(), overlay)
+
+
 @pytest.mark.parametrize("name", DECIDED)
 def test_what_the_suite_decides_is_no_option_of_a_recipe(name: str) -> None:
     assert any(f"{option}.".startswith(f"{name}.") for option in flatten(get_cfg()))

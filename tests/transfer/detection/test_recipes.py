@@ -129,14 +129,22 @@ def test_a_recipe_builds_at_full_size(name: str, arch: str) -> None:
 
 
 def in_turn() -> list[Any]:
-    """Pair each recipe with both encoders; the second is left to the slow tests, each being the second in turn."""
-    return [
-        pytest.param(name, arch, marks=[pytest.mark.slow] * ((i + j) % 2))
-        for i, name in enumerate(name for name in NAMES if "+" not in name)
-        for j, arch in enumerate(("resnet18", "resnet50"))
-    ]
+    """Pair each recipe with both encoders, and leave to the slow tests what another pair shows as well.
+
+    That is every second encoder, in turn, and both where config and form of the data are those of an earlier recipe.
+    """
+    pairs, shown = [], set()
+    for name in (name for name in NAMES if "+" not in name):
+        recipe = load_recipe(DetectRecipe, name, RECIPES)
+        kind = recipe.config, recipe.data.kind
+        for number, arch in enumerate(("resnet18", "resnet50")):
+            again = kind in shown or (number + len(shown)) % 2
+            pairs.append(pytest.param(name, arch, marks=[pytest.mark.slow] if again else []))
+        shown.add(kind)
+    return pairs
 
 
+@pytest.mark.usefixtures("counted_flops")
 @pytest.mark.parametrize(("name", "arch"), in_turn())
 def test_a_recipe_trains_and_evaluates(name: str, arch: str, root: Path, tmp_path: Path) -> None:
     recipe = load_recipe(DetectRecipe, name, RECIPES)
