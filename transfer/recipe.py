@@ -1,10 +1,11 @@
 """The typed recipes of the transfer stage."""
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
 from superinfo.artifacts import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Positive
 from superinfo.datasets.scenes import SHAPES, VERSION
@@ -200,6 +201,25 @@ DECIDED = {
 """Options of Detectron2, or groups of them, that the suite sets itself or has another field for."""
 
 
+def _is_the_recipes_own(option: str) -> str:
+    for decided, how in DECIDED.items():
+        if f"{option}.".startswith(f"{decided}."):
+            raise ValueError(f"is no option of a recipe: {how}")
+    return option
+
+
+def _finite(value: JsonValue) -> JsonValue:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise ValueError("must be finite") from None
+    return value
+
+
+OptionName = Annotated[str, AfterValidator(_is_the_recipes_own)]
+OptionValue = Annotated[JsonValue, AfterValidator(_finite)]
+
+
 class DetectRecipe(Spec):
     """Fine-tuning a Detectron2 detector, but for its weights and seed."""
 
@@ -209,7 +229,7 @@ class DetectRecipe(Spec):
     data: AnyDetectionSet
     config: str
     """A Detectron2 config in `transfer/detection/configs`, without `.yaml`."""
-    options: dict[str, JsonValue] = Field(default_factory=dict)
+    options: dict[OptionName, OptionValue] = Field(default_factory=dict)
     """Changes to that config, by dotted name: `SOLVER.MAX_ITER: 300`; none of what is DECIDED elsewhere."""
     weights: Annotated[WeightsSpec, Later] = WeightsSpec()
     encoder: EncoderSpec
@@ -232,15 +252,6 @@ class DetectRecipe(Spec):
     def _flatten(cls, options: Any) -> Any:
         """Take `{SOLVER: {MAX_ITER: 1}}`, which `--set options.SOLVER.MAX_ITER=1` makes, for the dotted name."""
         return _dotted(options, "") if isinstance(options, dict) else options
-
-    @field_validator("options")
-    @classmethod
-    def _are_not_decided_elsewhere(cls, options: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        for name in options:
-            for decided, how in DECIDED.items():
-                if f"{name}.".startswith(f"{decided}."):
-                    raise ValueError(f"cannot change {name}: {how}")
-        return options
 
 
 def _dotted(options: dict[str, Any], prefix: str) -> dict[str, Any]:

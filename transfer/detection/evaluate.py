@@ -16,6 +16,7 @@ from torch import distributed as dist
 from torch import nn
 
 from superinfo.artifacts import Metric
+from superinfo.errors import UserError
 from superinfo.progress import Advance, progress
 from transfer.detection.annotations import Annotations
 from transfer.detection.mapper import Mapper
@@ -36,7 +37,8 @@ def detect_in_first_image(cfg: CfgNode, model: nn.Module) -> None:
 
     The model is left in training mode.
     """
-    with refused(f"{Path(cfg.OUTPUT_DIR).name}: cannot be tested"), torch.no_grad():
+    title = Path(cfg.OUTPUT_DIR).name
+    with refused(f"{title}: cannot be tested"), _within_memory(title), torch.no_grad():
         model.eval()([_first_input(cfg)])
     model.train()
 
@@ -50,7 +52,8 @@ def evaluate(cfg: CfgNode, model: nn.Module, annotations: Annotations) -> tuple[
     _share_statistics(model)
     (name,) = cfg.DATASETS.TEST
     loader = build_detection_test_loader(cfg, name, mapper=Mapper(cfg, is_train=False))
-    with _shown(f"{Path(cfg.OUTPUT_DIR).name}: evaluation", len(loader)) as advance:
+    title = Path(cfg.OUTPUT_DIR).name
+    with _within_memory(title), _shown(f"{title}: evaluation", len(loader)) as advance:
         found = inference_on_dataset(model.eval(), loader, Gathering(annotations.category_ids, advance))
     if not comm.is_main_process():
         return {}, []
@@ -109,6 +112,16 @@ def _kinds(cfg: CfgNode) -> tuple[Kind, ...]:
     if cfg.MODEL.KEYPOINT_ON:
         kinds.append("keypoints")
     return tuple(kinds)
+
+
+@contextmanager
+def _within_memory(title: str) -> Iterator[None]:
+    """Say what to do where a GPU has not enough memory for a test image."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        remedy = "the same command goes on with --device cpu, or on a GPU with more"
+        raise UserError(f"{title}: out of GPU memory while it is tested; {remedy}") from None
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The processes of one detection run, in Detectron2's groups, on GPUs and on a CPU."""
 
+import logging
 import os
 import pickle
 import signal
@@ -52,6 +53,7 @@ def launch(work: Work, arguments: tuple[Any, ...], kind: str, devices: int) -> N
 
 def _start(work: Work, arguments: tuple[Any, ...], folder: Path, kind: str, devices: int) -> None:
     os.environ.setdefault("PYTHONWARNINGS", WARNINGS)
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # it warns of each process that it ends
     work_of_each = (work, arguments, folder, kind, devices)
     context = start_processes(_started, work_of_each, devices, join=False)  # type: ignore[no-untyped-call]
     assert isinstance(context, ProcessContext)

@@ -185,7 +185,8 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
 
     def _load(self, file: Path, *, verified: bool) -> list[str]:
         initial = {key: tensor.clone() for key, tensor in encoder_tensors(self.bare).items()}
-        tensors, matched = load_backbone(self.bare, file)
+        with refused(f"{file}: Detectron2 cannot load it", "convert the checkpoint"):
+            tensors, matched = load_backbone(self.bare, file)
         line = f"{matched} of {tensors} backbone tensors matched ({100 * matched / tensors:.4g} %)"
         if matched < tensors and verified:
             raise EvidenceRefused(f"{self.title}: {line}; convert the checkpoint anew")

@@ -139,6 +139,15 @@ def test_what_is_left_of_a_record_is_not_taken_for_a_finished_run(runs: Path) ->
     assert "\n" not in str(caught.value)
 
 
+def test_out_of_gpu_memory_in_evaluation_says_how_to_go_on(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr(evaluating, "inference_on_dataset", full)
+    with pytest.raises(UserError, match="out of GPU memory while it is tested; the same command goes on with --device"):
+        again(runs)
+
+
 def test_out_of_gpu_memory_says_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")

@@ -15,9 +15,11 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog
 
+from superinfo import cli
 from superinfo.artifacts import OVERLAY, RECORD, WEIGHTS, Record, load_checkpoint, tensors_sha256
 from superinfo.errors import Diverged, EvidenceRefused, UserError
 from superinfo.state import PATTERN
+from tests.transfer.detection.tiny import MASKS
 from tests.transfer.detection.tiny_detector import tiny_detector
 from transfer.convert import convert
 from transfer.detection import measure
@@ -90,13 +92,12 @@ def test_training_goes_by_what_the_loader_has_read_and_the_json_is_freed(
     assert splits[0].train.name not in DatasetCatalog
 
 
-def test_a_killed_run_ends_where_an_undisturbed_one_does(tmp_path: Path) -> None:
+def test_a_killed_run_ends_where_an_undisturbed_one_does(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     options = {"SOLVER.MAX_ITER": 12}
     file = tmp_path / "tiny.yaml"
     file.write_text(json.dumps(tiny_detector(options, save_minutes=1e-4).model_dump(mode="json")))
-    command = [sys.executable, "-m", "superinfo.cli", "detect", str(file), "--weights", "random", "--device", "cpu"]
-    command += ["--runs", str(tmp_path / "killed")]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    command = ["detect", str(file), "--weights", "random", "--device", "cpu", "--runs", str(tmp_path / "killed")]
+    process = subprocess.Popen([sys.executable, "-m", "superinfo.cli", *command], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "killed").glob(f"*/{PATTERN}")) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -104,14 +105,16 @@ def test_a_killed_run_ends_where_an_undisturbed_one_does(tmp_path: Path) -> None
     assert process.wait() == -signal.SIGKILL
     assert not list((tmp_path / "killed").rglob(RECORD))
 
-    resumed = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "resumed at iteration" in resumed.stderr
-    assert resumed.stdout.strip().endswith(RECORD)
-    assert len(resumed.stdout.splitlines()) == 1
+    capfd.readouterr()
+    cli.app(command, standalone_mode=False)
+    told = capfd.readouterr()
+    assert "resumed at iteration" in told.err
+    (record,) = map(Path, told.out.splitlines())
+    assert record.name == RECORD
     whole = detect(tiny_detector(options), None, seed=0, runs=tmp_path / "whole", device="cpu")
     ended = [
         tensors_sha256(torch.load(folder / FINAL, weights_only=True)["model"])
-        for folder in (Path(resumed.stdout.strip()).parent, whole.parent)
+        for folder in (record.parent, whole.parent)
     ]
     assert ended[0] == ended[1]
 
@@ -150,15 +153,13 @@ def test_weights_that_are_not_what_the_evidence_speaks_of_are_refused(
 
 
 def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
-    detect_once = tiny_detector({"SOLVER.MAX_ITER": 12})
-    path = detect(detect_once, None, seed=0, runs=tmp_path, device="cpu")
-    path.unlink()
-    (path.parent / FINAL).unlink()
+    recipe = tiny_detector({"SOLVER.MAX_ITER": 12})
+    register(recipe.data, tmp_path, MASKS)
     images = next((tmp_path / "data").glob("scenes*/JPEGImages"))
     broken = images / "train_000003.jpg"
     broken.write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"train_000003\.jpg: not a readable image") as caught:
-        detect(detect_once, None, seed=0, runs=tmp_path, device="cpu")
+        detect(recipe, None, seed=0, runs=tmp_path, device="cpu")
     assert "\n" not in str(caught.value)
 
 

@@ -72,6 +72,11 @@ def test_two_processes_stopped_by_a_signal_resume_and_end_as_if_undisturbed(tmp_
     assert hashes[0] == hashes[1]
     assert Record.read(path).metrics == Record.read(whole).metrics
 
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *run[1:-2], "--evaluate-only"]
+    again = subprocess.run(torchrun, capture_output=True, text=True, check=True)
+    assert again.stdout.splitlines()[-1:] == [str(path)]
+    assert f"all {len(Record.read(path).metrics)} figures as in its record" in again.stderr
+
 
 def stop_after_the_first_iteration(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     with monkeypatch.context() as patch:

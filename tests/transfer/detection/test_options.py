@@ -89,9 +89,14 @@ def test_an_edited_overlay_that_is_none_is_told(overlay: dict[str, Any]) -> None
 @pytest.mark.parametrize("name", DECIDED)
 def test_what_the_suite_decides_is_no_option_of_a_recipe(name: str) -> None:
     assert any(f"{option}.".startswith(f"{name}.") for option in flatten(get_cfg()))
-    with pytest.raises(UserError, match=f"test: `options` cannot change {name}: ") as caught:
+    with pytest.raises(UserError, match=f"^test: `options.{name}` is no option of a recipe: ") as caught:
         DetectRecipe.parse(RECIPE | {"options": {name: 1}}, "test")
     assert "\n" not in str(caught.value)
+
+
+def test_an_option_is_a_finite_number() -> None:
+    with pytest.raises(UserError, match=r"^test: `options\.SOLVER\.BASE_LR` must be finite, got Infinity$"):
+        DetectRecipe.parse(RECIPE | {"options": {"SOLVER.BASE_LR": float("inf")}}, "test")
 
 
 def test_an_encoder_is_that_of_the_record() -> None:
