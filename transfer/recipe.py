@@ -181,6 +181,7 @@ DECIDED = {
     "INPUT.FORMAT": PIXELS,
     "MODEL.BACKBONE.NAME": "the recipe's `config` and the encoder decide it",
     "MODEL.DEVICE": "set --device",
+    "MODEL.META_ARCHITECTURE": "the recipe's `config` decides it",
     "MODEL.PIXEL_MEAN": PIXELS,
     "MODEL.PIXEL_STD": PIXELS,
     "MODEL.RESNETS.DEPTH": ENCODER,
@@ -197,6 +198,7 @@ DECIDED = {
     "TEST.AUG": "test images are seen once, as they are",
     "TEST.EVAL_PERIOD": "set `evaluate_every`",
     "TEST.EXPECTED_RESULTS": "records are compared, not runs",
+    "VIS_PERIOD": "pictures are drawn in the end: set `pictures`",
 }
 """Options of Detectron2, or groups of them, that the suite sets itself or has another field for."""
 

@@ -20,7 +20,18 @@ CHOICES = {
     "SOLVER.OPTIMIZER": ("SGD", "ADAMW"),
     "DATALOADER.SAMPLER_TRAIN": ("TrainingSampler", "RepeatFactorTrainingSampler"),
 }
-POSITIVE = ("SOLVER.IMS_PER_BATCH", "SOLVER.MAX_ITER", "TEST.PRECISE_BN.NUM_ITER")
+LEAST = {
+    "DATALOADER.NUM_WORKERS": 0,
+    "INPUT.MAX_SIZE_TEST": 1,
+    "INPUT.MAX_SIZE_TRAIN": 1,
+    "INPUT.MIN_SIZE_TRAIN": 1,
+    "SOLVER.IMS_PER_BATCH": 1,
+    "SOLVER.MAX_ITER": 1,
+    "SOLVER.REFERENCE_WORLD_SIZE": 0,
+    "SOLVER.WARMUP_ITERS": 0,
+    "TEST.PRECISE_BN.NUM_ITER": 1,
+}
+"""Of numbers that Detectron2 takes as they are, and never ends with, or ends after training."""
 
 
 def protocol_config(recipe: DetectRecipe, overlay: dict[str, Any]) -> CfgNode:
@@ -37,9 +48,10 @@ def protocol_config(recipe: DetectRecipe, overlay: dict[str, Any]) -> CfgNode:
     for name, known in CHOICES.items():
         if flat[name] not in known:
             raise UserError(f"options: {name} is {flat[name]}: choose {' or '.join(known)}")
-    for name in POSITIVE:
-        if flat[name] < 1:
-            raise UserError(f"options: {name} is {flat[name]}: at least 1 is needed")
+    for name, least in LEAST.items():
+        given = flat[name] if isinstance(flat[name], tuple) else (flat[name],)
+        if not given or min(given) < least:
+            raise UserError(f"options: {name} is {flat[name]}: at least {least} is needed")
     _try_building(cfg, recipe)
     return cfg
 

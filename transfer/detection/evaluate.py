@@ -39,7 +39,8 @@ def detect_in_first_image(cfg: CfgNode, model: nn.Module) -> None:
     """
     title = Path(cfg.OUTPUT_DIR).name
     with refused(f"{title}: cannot be tested"), _within_memory(title), torch.no_grad():
-        model.eval()([_first_input(cfg)])
+        (output,) = model.eval()([_first_input(cfg)])
+        instances_to_coco_json(output["instances"].to("cpu"), 0)
     model.train()
 
 

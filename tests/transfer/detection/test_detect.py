@@ -131,7 +131,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_no_record(tmp_path: 
     [
         ({"INPUT.MIN_SIZE_TEST": -5}, "cannot be tested"),
         ({"MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": "cubic"}, r"the first iteration failed \(ValueError: .*cubic"),
-        ({"DATALOADER.NUM_WORKERS": -1}, "cannot be trained"),
+        (
+            {"DATALOADER.SAMPLER_TRAIN": "RepeatFactorTrainingSampler", "DATALOADER.REPEAT_THRESHOLD": -1},
+            r"cannot be trained \(ValueError: math domain error\)",
+        ),
     ],
 )
 def test_what_detectron2_refuses_late_is_told_in_a_line(tmp_path: Path, options: dict[str, Any], told: str) -> None:

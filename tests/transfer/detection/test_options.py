@@ -47,6 +47,10 @@ def refusal(options: dict[str, Any], **changes: Any) -> str:
         ({"DATALOADER.SAMPLER_TRAIN": "Other"}, "SAMPLER_TRAIN is Other: choose TrainingSampler or"),
         ({"SOLVER.IMS_PER_BATCH": 0}, "SOLVER.IMS_PER_BATCH is 0: at least 1 is needed"),
         ({"SOLVER.MAX_ITER": -1}, "SOLVER.MAX_ITER is -1: at least 1 is needed"),
+        ({"SOLVER.REFERENCE_WORLD_SIZE": -8}, "SOLVER.REFERENCE_WORLD_SIZE is -8: at least 0 is needed"),
+        ({"DATALOADER.NUM_WORKERS": -1}, "DATALOADER.NUM_WORKERS is -1: at least 0 is needed"),
+        ({"INPUT.MIN_SIZE_TRAIN": []}, "INPUT.MIN_SIZE_TRAIN is (): at least 1 is needed"),
+        ({"INPUT.MIN_SIZE_TRAIN": [64, 0]}, "INPUT.MIN_SIZE_TRAIN is (64, 0): at least 1 is needed"),
         ({"TEST.PRECISE_BN.NUM_ITER": 0}, "TEST.PRECISE_BN.NUM_ITER is 0: at least 1 is needed"),
     ],
 )
@@ -58,7 +62,7 @@ def test_an_option_that_is_none_or_of_the_wrong_type_is_named(options: dict[str,
 @pytest.mark.parametrize(
     "options",
     [
-        {"MODEL.META_ARCHITECTURE": "YOLO"},
+        {"MODEL.PROPOSAL_GENERATOR.NAME": "Guess"},
         {"MODEL.ROI_HEADS.NAME": "Res5ROIHeads"},
         {"MODEL.RPN.IN_FEATURES": ["p2", "p9"]},
         {"MODEL.ANCHOR_GENERATOR.SIZES": [[8], [16]]},
