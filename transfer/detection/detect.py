@@ -87,7 +87,7 @@ def _measure(
             run_hash,
             start,
             splits.train,
-            setting.saved,
+            setting.state,
             setting.notes,
             save_minutes=recipe.save_minutes,
             evaluation=lambda model: figures(evaluate(cfg, model, splits.test.annotations)[0]),

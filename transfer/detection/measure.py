@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from detectron2.config import CfgNode
@@ -25,7 +24,7 @@ from transfer.detection.config import build_config, protocol_config, read_needs
 from transfer.detection.data import Splits, register
 from transfer.detection.detect import PICTURES
 from transfer.detection.evaluate import count_detector_flops, evaluate, rehearse
-from transfer.detection.machine import differences, fit_to_machine
+from transfer.detection.machine import differences, fit_to_machine, schedule
 from transfer.detection.pictures import draw_predictions
 from transfer.detection.weights import Start
 from transfer.deviations import deviations
@@ -43,8 +42,8 @@ class Setting:
     cfg: CfgNode
     notes: list[str]
     """What the record has to say of weights and machine."""
-    saved: dict[str, Any] | None
-    """The training state that a killed run left."""
+    state: Path | None
+    """Of a training that was killed."""
 
 
 def prepare(
@@ -56,19 +55,19 @@ def prepare(
     """
     device, agreement = torch.device(kind), Agreement()
     protocol = protocol_config(recipe, start.overlay)
-    found = agreement.first(lambda: newest_state(folder, run_hash))
-    saved = read_state(found) if found else None
+    state = agreement.first(lambda: newest_state(folder, run_hash))
     fitted, changes = fit_to_machine(protocol, device, world_size(), recipe.images_per_device)
-    if saved is not None and (told := differences(saved["schedule"], fitted)):
+    begun = read_state(state)["schedule"] if state else schedule(fitted)
+    if told := differences(begun, fitted):
         if recipe.images_per_device is None:
-            fitted, changes = fit_to_machine(protocol, device, world_size(), None, saved["schedule"])
+            fitted, changes = fit_to_machine(protocol, device, world_size(), None, begun)
         else:
             agreement.first(lambda: _start_anew(folder, told))
-            saved = None
+            state = None
     splits = register(recipe.data, runs, read_needs(recipe))
     cfg = build_config(fitted, recipe, start.file, splits, seed, device, folder)
     agreement.first(lambda: rehearse(cfg, splits.test.annotations))
-    return Setting(splits, cfg, [*start.notes, *changes], saved)
+    return Setting(splits, cfg, [*start.notes, *changes], state)
 
 
 def _start_anew(folder: Path, told: str) -> None:

@@ -21,7 +21,7 @@ from superinfo.errors import Diverged, EvidenceRefused, UserError
 from superinfo.files import keep_lines, write_atomically
 from superinfo.processes import Agreement, buffers_left_alone, is_main_process, rank, world_size
 from superinfo.progress import say
-from superinfo.state import remove_states, save_state
+from superinfo.state import read_state, remove_states, save_state
 from superinfo.tensorboard import TENSORBOARD
 from superinfo.workers import end_workers
 from transfer.convert.proof import encoder_tensors, load_backbone
@@ -63,14 +63,14 @@ def train(
     run_hash: str,
     start: Start,
     split: RegisteredSplit,
-    saved: dict[str, Any] | None,
+    state: Path | None,
     notes: Sequence[str],
     *,
     save_minutes: float,
     evaluation: Evaluation,
     evaluate_every: int,
 ) -> Trained:
-    """Fine-tune on a split to the end of the schedule, from the state that a killed run saved; free its objects.
+    """Fine-tune on a split to the end of the schedule, from the state that a killed run left; free its objects.
 
     `notes` are what the record has to say already. Leaves in the config's output folder `model_final.pth`, which
     Detectron2 loads and which names classes, keypoints and notes, `metrics.json` and `tensorboard/`. Raises Diverged on
@@ -86,7 +86,7 @@ def train(
         model.load_state_dict(done["model"])
         return Trained(model, done["seconds"], done["notes"])
     with refused(f"{title}: cannot be trained"):
-        trainer = Trainer(cfg, title, run_hash, save_minutes, saved)
+        trainer = Trainer(cfg, title, run_hash, save_minutes, state)
     split.forget_objects()
     trainer.begin(start, notes)
     trainer.evaluate_with(evaluation, evaluate_every)
@@ -150,12 +150,11 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
     nor how far the data were read.
     """
 
-    def __init__(
-        self, cfg: CfgNode, title: str, run_hash: str, save_minutes: float, saved: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, cfg: CfgNode, title: str, run_hash: str, save_minutes: float, state: Path | None = None) -> None:
         TrainerBase.__init__(self)
         self.cfg, self.title, self.run_hash, self.save_minutes = cfg, title, run_hash, save_minutes
-        self.folder, self.agreement, self.saved = Path(cfg.OUTPUT_DIR), Agreement(), saved
+        self.folder, self.agreement = Path(cfg.OUTPUT_DIR), Agreement()
+        self.saved = read_state(state) if state else None
         self.start_iter, self.max_iter = self.saved["step"] if self.saved else 0, cfg.SOLVER.MAX_ITER
         self._start = time.monotonic() - (self.saved["seconds"] if self.saved else 0)
         self.notes: list[str] = []
@@ -250,7 +249,7 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
         """Return what the record has to say of it: nothing where the run ends as an undisturbed one does."""
         before, here = saved["machine"], self._machine()
         if before != here:
-            return [f"resumed at iteration {self.start_iter:,} on {here}, begun on {before}"]
+            return [f"resumed at iteration {self.start_iter:,} on {here}, until then on {before}"]
         if self.cfg.MODEL.DEVICE != "cpu":  # whose kernels do not add up in one order alone
             return [f"resumed at iteration {self.start_iter:,}"]
         return []

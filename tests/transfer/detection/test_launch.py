@@ -110,7 +110,7 @@ def test_a_run_goes_on_by_the_schedule_it_was_begun_with_whatever_the_machine(
     assert "IMS_PER_BATCH: 1\n" in (path.parent / CONFIG).read_text()
     deviations = Record.read(path).deviations
     assert "SOLVER.IMS_PER_BATCH: 1 instead of 2 (1 process of 1 images)" in deviations
-    assert deviations[-1] == "resumed at iteration 1 on cpu in 1 process, begun on cuda in 8 processes"
+    assert deviations[-1] == "resumed at iteration 1 on cpu in 1 process, until then on cuda in 8 processes"
 
 
 def test_a_process_that_is_killed_is_told_in_a_line() -> None:

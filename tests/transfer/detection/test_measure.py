@@ -114,4 +114,4 @@ def test_what_is_rehearsed_is_rehearsed_by_one_process(tmp_path: Path, monkeypat
     with pytest.raises(AssertionError, match="rehearsed"):
         prepared(tmp_path, data)
     monkeypatch.setattr(measure, "Agreement", OfTheSecond)
-    assert prepared(tmp_path, data).saved is None
+    assert prepared(tmp_path, data).state is None

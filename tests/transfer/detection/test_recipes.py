@@ -108,11 +108,17 @@ def street(seed: int) -> np.ndarray[Any, Any]:
     return pixels
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "resnet34", "resnet50"])
 @pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_bears_the_name_of_its_file(name: str) -> None:
+    assert load_recipe(DetectRecipe, name, RECIPES).name == name
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet34", "resnet50"])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * ("+" in name)) for name in NAMES]
+)  # a preset changes rates alone
 def test_a_recipe_builds_at_full_size(name: str, arch: str) -> None:
     recipe = load_recipe(DetectRecipe, name, RECIPES)
-    assert recipe.name == name
     encoder = recipe.encoder.model_copy(update={"arch": arch})
     cfg = read_config(recipe.config)
     lay_over(cfg, encoder_overlay(encoder, Pixels(mean=recipe.mean, std=recipe.std)))
