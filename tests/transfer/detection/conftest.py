@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from transfer.detection import measure
-
-COUNT = measure.count_detector_flops
+from transfer.detection.evaluate import count_detector_flops
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -20,4 +19,4 @@ def uncounted_flops() -> Iterator[None]:
 @pytest.fixture
 def counted_flops(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count them after all."""
-    monkeypatch.setattr(measure, "count_detector_flops", COUNT)
+    monkeypatch.setattr(measure, "count_detector_flops", count_detector_flops)

@@ -139,7 +139,8 @@ def in_turn() -> list[Any]:
 
     That is every second encoder, in turn, and both where config and form of the data are those of an earlier recipe.
     """
-    pairs, shown = [], set()
+    pairs: list[Any] = []
+    shown: set[tuple[str, str]] = set()
     for name in (name for name in NAMES if "+" not in name):
         recipe = load_recipe(DetectRecipe, name, RECIPES)
         kind = recipe.config, recipe.data.kind
