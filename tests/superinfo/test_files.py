@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 
 def run_python(code: str, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True)
 
 
 def test_bytes_text_and_json_are_written_as_they_are(tmp_path: Path) -> None:
@@ -230,7 +231,7 @@ def test_a_lock_leaves_no_file_and_who_waited_for_it_holds_it_alone(tmp_path: Pa
     assert waiting.stdout.readline() == "mine\n"
     with pytest.raises(BlockingIOError), exclusive(lock, wait=False):
         pass
-    waiting.communicate("\n", timeout=20)
+    assert waiting.communicate("\n", timeout=20)[0] == ""
     assert list(tmp_path.iterdir()) == []
 
 
