@@ -110,15 +110,38 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def exclusive(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold the only lock on the file `path`, made if need be; the kernel frees it when its process dies.
+    """Hold the only lock on the file `path`, made if need be and removed in the end.
 
-    Raises BlockingIOError if another process holds it and `wait` is False.
+    The kernel frees it when its process dies. Raises BlockingIOError if another process holds it and `wait` is False.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    file = _lock(path, wait=wait)
+    while not _is_at(file, path):  # its last holder removed it while this one waited
+        file.close()
+        file = _lock(path, wait=wait)
+    with file:
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _lock(path: Path, *, wait: bool) -> BinaryIO:
+    file = path.open("wb")
+    try:
         # A record lock: unlike flock's it is not inherited by workers, which may outlive a killed process.
         fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def is_held(path: Path) -> bool:

@@ -80,6 +80,10 @@ class Agreement:
         dist.all_reduce(votes, dist.ReduceOp.MAX, self._group)
         return [bool(vote) for vote in votes]
 
+    def least(self, mine: int) -> int:
+        """Return the smallest of all processes' numbers."""
+        return min(self._gathered(mine))
+
     def first(self, work: Callable[[], T]) -> T:
         """Have the first process do something alone, and return its result in all.
 
@@ -101,11 +105,13 @@ class Agreement:
 
     def merged(self, mine: dict[K, V]) -> dict[K, V]:
         """Return what all processes have."""
-        if self._group is None:
-            return mine
-        every: list[Any] = [None] * world_size()
-        dist.all_gather_object(every, mine, self._group)
-        return {key: value for theirs in every for key, value in theirs.items()}
+        return {key: value for theirs in self._gathered(mine) for key, value in theirs.items()}
+
+    def _gathered(self, mine: T) -> list[T]:
+        every: list[Any] = [mine] * world_size()
+        if self._group is not None:
+            dist.all_gather_object(every, mine, self._group)
+        return every
 
 
 def buffers_left_alone() -> dict[str, Any]:

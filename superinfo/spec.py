@@ -93,14 +93,15 @@ def _explain(model: type[Spec], error: ValidationError) -> str:
 
 
 def _locate(model: type[Spec], location: Sequence[int | str]) -> tuple[list[str], list[str]]:
-    """Return pydantic's location as the file spells it, without the tags of unions, and the field names there."""
+    """Return pydantic's location as the file spells it, without its own tags, and the field names there."""
     place: list[str] = []
     members = [model]
     for part in location:
         if len(members) > 1 and (tagged := [member for member in members if part in _tags(member)]):
             members = tagged
             continue
-        place.append(str(part))
+        if part != "[key]":
+            place.append(str(part))
         if members and part in members[0].model_fields:
             members = _specs(members[0].model_fields[str(part)].annotation)
     return place, list(members[0].model_fields) if members else []

@@ -14,6 +14,7 @@ from superinfo.progress import say
 
 PATTERN = "training-*.state"
 BROKEN = ".broken"
+ASIDE = ".aside"
 KEPT = 2
 _DIGEST = hashlib.sha256().digest_size
 
@@ -58,10 +59,17 @@ def read_state(path: Path) -> dict[str, Any]:
     return state
 
 
+def put_states_aside(folder: Path) -> None:
+    """Rename the states of a run that starts anew; they stay to its end, and renamed back it goes on from them."""
+    for path in folder.glob(PATTERN):
+        path.rename(path.with_name(path.name + ASIDE))
+
+
 def remove_states(folder: Path) -> None:
     """Remove the states of a run that is done."""
-    for path in (*folder.glob(PATTERN), *folder.glob(PATTERN + BROKEN)):
-        path.unlink()
+    for ending in ("", BROKEN, ASIDE):
+        for path in folder.glob(PATTERN + ending):
+            path.unlink()
 
 
 def _whole(path: Path) -> dict[str, Any] | None:

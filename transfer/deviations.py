@@ -9,6 +9,9 @@ from superinfo.spec import Spec, identity, load_recipe
 OF_THE_ENCODER = ("encoder.", "mean", "std")
 """Fields that say who starts from random weights, as the record does elsewhere: no part of a protocol."""
 
+UNSAID = "the default"
+"""What holds where a recipe does not have the field: an option that it leaves to its config."""
+
 
 def deviations(recipe: Spec, name: str, shipped: Path) -> list[str]:
     """Say what a recipe changes of the one of its name in the folder `shipped`; nothing for one of the user's own."""
@@ -17,9 +20,9 @@ def deviations(recipe: Spec, name: str, shipped: Path) -> list[str]:
     protocol = _flatten(identity(load_recipe(type(recipe), name, shipped)))
     changed = _flatten(identity(recipe))
     return [
-        f"{field}: {changed.get(field)} instead of {protocol.get(field)}"
+        f"{field}: {changed.get(field, UNSAID)} instead of {protocol.get(field, UNSAID)}"
         for field in sorted(protocol.keys() | changed.keys())
-        if protocol.get(field) != changed.get(field) and not field.startswith(OF_THE_ENCODER)
+        if protocol.get(field, UNSAID) != changed.get(field, UNSAID) and not field.startswith(OF_THE_ENCODER)
     ]
 
 

@@ -1,12 +1,13 @@
 """The typed recipes of the transfer stage."""
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
-from superinfo.artifacts import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec
+from superinfo.artifacts import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Positive
 from superinfo.datasets.scenes import SHAPES, VERSION
 from superinfo.spec import Later, NotIdentity, Spec
 
@@ -173,6 +174,54 @@ class WeightsSpec(Spec):
     """Whether also from ones that no evidence vouches for, as the record then says: an edited folder, or a file."""
 
 
+ENCODER = "the encoder decides it: `--weights`, or `encoder` for random weights"
+PIXELS = "the weights decide it, or the recipe's `mean` and `std`"
+DECIDED = {
+    "DATASETS": "the recipe's `data` decides it",
+    "INPUT.FORMAT": PIXELS,
+    "MODEL.BACKBONE.NAME": "the recipe's `config` and the encoder decide it",
+    "MODEL.DEVICE": "set --device",
+    "MODEL.META_ARCHITECTURE": "the recipe's `config` decides it",
+    "MODEL.PIXEL_MEAN": PIXELS,
+    "MODEL.PIXEL_STD": PIXELS,
+    "MODEL.RESNETS.DEPTH": ENCODER,
+    "MODEL.RESNETS.NUM_GROUPS": ENCODER,
+    "MODEL.RESNETS.RES2_OUT_CHANNELS": ENCODER,
+    "MODEL.RESNETS.STEM_OUT_CHANNELS": ENCODER,
+    "MODEL.RESNETS.STRIDE_IN_1X1": ENCODER,
+    "MODEL.RESNETS.WIDTH_PER_GROUP": ENCODER,
+    "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS": "the data decide it",
+    "MODEL.WEIGHTS": "set --weights",
+    "OUTPUT_DIR": "set --runs",
+    "SEED": "set --seed",
+    "SOLVER.CHECKPOINT_PERIOD": "set `save_minutes`",
+    "TEST.AUG": "test images are seen once, as they are",
+    "TEST.EVAL_PERIOD": "set `evaluate_every`",
+    "TEST.EXPECTED_RESULTS": "records are compared, not runs",
+    "VIS_PERIOD": "pictures are drawn in the end: set `pictures`",
+}
+"""Options of Detectron2, or groups of them, that the suite sets itself or has another field for."""
+
+
+def _is_the_recipes_own(option: str) -> str:
+    for decided, how in DECIDED.items():
+        if f"{option}.".startswith(f"{decided}."):
+            raise ValueError(f"is no option of a recipe: {how}")
+    return option
+
+
+def _finite(value: JsonValue) -> JsonValue:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise ValueError("must be finite") from None
+    return value
+
+
+OptionName = Annotated[str, AfterValidator(_is_the_recipes_own)]
+OptionValue = Annotated[JsonValue, AfterValidator(_finite)]
+
+
 class DetectRecipe(Spec):
     """Fine-tuning a Detectron2 detector, but for its weights and seed."""
 
@@ -182,13 +231,13 @@ class DetectRecipe(Spec):
     data: AnyDetectionSet
     config: str
     """A Detectron2 config in `transfer/detection/configs`, without `.yaml`."""
-    options: dict[str, JsonValue] = Field(default_factory=dict)
-    """Changes to that config, by dotted name: `SOLVER.MAX_ITER: 300`."""
+    options: dict[OptionName, OptionValue] = Field(default_factory=dict)
+    """Changes to that config, by dotted name: `SOLVER.MAX_ITER: 300`; none of what is DECIDED elsewhere."""
     weights: Annotated[WeightsSpec, Later] = WeightsSpec()
     encoder: EncoderSpec
     """Of the row that starts from random weights; a converted folder brings its own."""
     mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    std: tuple[Positive, Positive, Positive] = IMAGENET_STD
     """Of that row, per channel, of images in [0, 1]."""
     save_minutes: Annotated[float, NotIdentity] = Field(default=10.0, gt=0)
     """Minutes between two saves of the training state that a killed run resumes from."""

@@ -28,7 +28,8 @@ ROOT = Path(__file__).parents[2]
 
 def run_python(code: str, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True)
 
 
 def test_bytes_text_and_json_are_written_as_they_are(tmp_path: Path) -> None:
@@ -220,6 +221,27 @@ def test_a_lock_that_is_let_go_can_be_taken_again(tmp_path: Path) -> None:
     for wait in (True, False, True):
         with exclusive(tmp_path / ".lock", wait=wait):
             pass
+
+
+def test_a_lock_leaves_no_file_and_who_waited_for_it_holds_it_alone(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock"
+    with exclusive(lock, wait=False):
+        waiting = run_python(
+            "import sys; from pathlib import Path; from superinfo.files import exclusive\n"
+            "print('asked', flush=True)\n"
+            "with exclusive(Path(sys.argv[1]), wait=True):\n"
+            "    print('mine', flush=True); input()",
+            lock,
+        )
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "asked\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(0.3)
+    assert waiting.stdout.readline() == "mine\n"
+    with pytest.raises(BlockingIOError), exclusive(lock, wait=False):
+        pass
+    assert waiting.communicate("\n", timeout=20)[0] == ""
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_waiting_for_a_lock_ends_when_its_holder_does(tmp_path: Path) -> None:

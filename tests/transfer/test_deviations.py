@@ -13,6 +13,7 @@ from transfer.recipe import RECIPES, DetectRecipe
         ([], []),
         (["data.root=/data", "save_minutes=3.0"], []),
         (["encoder.arch=resnet34", "encoder.width=1.0", "mean=[0.5, 0.5, 0.5]"], []),
+        (["options.SOLVER.AMP.ENABLED=true"], ["options.SOLVER.AMP.ENABLED: True instead of the default"]),
         (["options.SOLVER.MAX_ITER=3"], ["options.SOLVER.MAX_ITER: 3 instead of 300"]),
         (
             ["data.name=mine", "protocol_version=2"],

@@ -1,20 +1,22 @@
 """`superinfo detect --evaluate-only`: the detector of a finished run scored again, as it was or on other test data."""
 
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from detectron2.config import CfgNode
 
 from superinfo.artifacts import RECORD, Metric, Record, Who
 from superinfo.errors import SuperInfoError, UserError
+from superinfo.processes import Agreement, is_main_process
 from superinfo.progress import say
 from superinfo.runs import locked, reset_peak_memory
 from superinfo.spec import identity
-from transfer.detection.config import apply_options, read_config, read_needs
+from transfer.detection.config import read_config, read_needs
 from transfer.detection.data import register
 from transfer.detection.evaluate import evaluate, rehearse
-from transfer.detection.measure import Setting, logged_to, publish
+from transfer.detection.measure import logged_to, publish
+from transfer.detection.options import apply_options, flatten
 from transfer.detection.train import FINAL
 from transfer.detection.trained import load_detector
 from transfer.detection.vocabulary import Vocabulary
@@ -41,27 +43,30 @@ def evaluate_again(
     cfg = detector.cfg.clone()
     test = splits.test.annotations
     detector.vocabulary.refuse_other(Vocabulary.of(test, keypoints=cfg.MODEL.KEYPOINT_ON), run / FINAL)
-    rehearse(cfg, test)
+    Agreement().first(lambda: rehearse(cfg, test))
     cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (splits.train.name,), (splits.test.name,)
-    with locked(path.parent), logged_to(path.parent):
-        cfg.OUTPUT_DIR = str(path.parent)
+    cfg.OUTPUT_DIR = str(path.parent)
+    with locked(path.parent) if is_main_process() else nullcontext(), logged_to(path.parent):
         reset_peak_memory()
         if path.exists():
-            _compare(Record.read(path), evaluate(cfg, detector.model, test))
+            found, _ = evaluate(cfg, detector.model, test)
+            if is_main_process():
+                _compare(Record.read(path), found)
         else:
-            notes = [f"evaluated only; trained by the run {run.name}"]
-            publish(recipe, who, seed, path, Setting(splits, cfg, []), detector.model, 0.0, notes, command)
+            notes = [f"evaluated only; trained by the run {run.name}", *detector.notes]
+            publish(recipe, who, seed, path, splits, cfg, detector.model, 0.0, notes, command)
 
 
 def _trained_alike(recipe: DetectRecipe, who: Who, seed: int, runs: Path) -> Path:
     """Return the folder of a finished run that differs in nothing but how, and on what, it was evaluated."""
     wanted = _training(recipe, who)
     for path in sorted(runs.glob(f"*--{who.name}-s{seed}-*/{RECORD}")):
-        record = Record.read(path)
-        if "config" not in record.recipe or any(note.startswith("evaluated only") for note in record.deviations):
-            continue
-        if _training(DetectRecipe.parse(record.recipe, str(path)), record.who) == wanted:
-            return path.parent
+        with suppress(UserError):  # one that cannot be read is another run's, or to be told when that one is asked for
+            record = Record.read(path)
+            if any(note.startswith("evaluated only") for note in record.deviations):
+                continue
+            if _training(DetectRecipe.parse(record.recipe, str(path)), record.who) == wanted:
+                return path.parent
     raise UserError(
         f"{runs}: no finished run of {recipe.name} with {who.name}, seed {seed}; run it without --evaluate-only"
     )
@@ -81,7 +86,7 @@ def _test_options(recipe: DetectRecipe) -> dict[str, Any]:
     """Return, by dotted name, all of the recipe's config that matters when a detector is tested alone."""
     cfg = read_config(recipe.config)
     apply_options(cfg, recipe.options)
-    return {name: value for name, value in _flat(cfg, "").items() if _is_of_test(name)}
+    return {name: value for name, value in flatten(cfg).items() if _is_of_test(name)}
 
 
 def _is_of_test(option: str) -> bool:
@@ -89,16 +94,11 @@ def _is_of_test(option: str) -> bool:
     return within or (option.endswith("_TEST") and not option.startswith("DATASETS."))
 
 
-def _flat(cfg: CfgNode, prefix: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in cfg.items():
-        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, CfgNode) else {f"{prefix}{name}": value}
-    return found
-
-
 def _compare(record: Record, found: dict[str, Metric]) -> None:
+    if others := record.metrics.keys() ^ found.keys():
+        raise SuperInfoError(f"{record.run}: {min(others)} is only in its record, which stays, or only there now")
     for name, metric in record.metrics.items():
-        now = found[name].value if name in found else None
+        now = found[name].value
         if not _same(metric.value, now):
             raise SuperInfoError(f"{record.run}: {name} is {now} now, and {metric.value} in its record, which stays")
     say(f"{record.run}: evaluated again, all {len(record.metrics)} figures as in its record")

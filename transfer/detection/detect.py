@@ -3,7 +3,7 @@
 import contextlib
 from pathlib import Path
 
-from superinfo.artifacts import RECORD, Who
+from superinfo.artifacts import RECORD, Record, Who
 from superinfo.runs import locked, run_id
 from superinfo.spec import identity_hash
 from transfer.detection.weights import open_weights, who_starts
@@ -40,9 +40,10 @@ def detect(
     path = record_path(recipe, who, seed, runs)
     kind = pick_device(device).type
     if evaluate_only:
-        evaluate_again(recipe, who, seed, path, runs, kind, command)
+        launch(evaluate_again, (recipe, who, seed, path, runs, kind, command), kind, devices)
         return path
     if path.exists():
+        Record.read(path)  # which refuses what is no whole record
         return path
     with contextlib.ExitStack() as stack:
         if is_main_process():
@@ -77,25 +78,27 @@ def _measure(
     from superinfo.runs import interruptible, reset_peak_memory
     from transfer.detection.evaluate import evaluate
     from transfer.detection.measure import figures, logged_to, prepare, publish
-    from transfer.detection.train import train
+    from transfer.detection.train import FINAL, train
     from transfer.detection.trained import CONFIG
 
+    folder, run_hash = path.parent, _run_hash(recipe, who)
     start = open_weights(recipe, weights)
-    setting = prepare(recipe, start, seed, path.parent, runs, kind)
-    cfg, test = setting.cfg, setting.splits.test.annotations
-    if is_main_process():
-        write_text(path.parent / CONFIG, cfg.dump())
+    setting = prepare(recipe, start, seed, folder, run_hash, runs, kind)
+    cfg, splits = setting.cfg, setting.splits
+    if is_main_process() and not (folder / FINAL).exists():
+        write_text(folder / CONFIG, cfg.dump())
     reset_peak_memory()
-    with interruptible(path.parent.name), logged_to(path.parent):
+    with interruptible(folder.name), logged_to(folder):
         trained = train(
             cfg,
-            path.parent.name,
-            _run_hash(recipe, who),
+            folder.name,
+            run_hash,
             start,
-            setting.splits.train,
+            splits.train,
+            setting.state,
+            setting.notes,
             save_minutes=recipe.save_minutes,
-            evaluation=lambda model: figures(evaluate(cfg, model, test)),
+            evaluation=lambda model: figures(evaluate(cfg, model, splits.test.annotations)[0]),
             evaluate_every=recipe.evaluate_every,
         )
-        notes = [*start.notes, *trained.notes]
-        publish(recipe, who, seed, path, setting, trained.model, trained.seconds, notes, command)
+        publish(recipe, who, seed, path, splits, cfg, trained.model, trained.seconds, trained.notes, command)

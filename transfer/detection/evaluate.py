@@ -1,11 +1,11 @@
 """What a detector finds on its test split and how good that is, and what a forward pass costs."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
@@ -16,14 +16,14 @@ from torch import distributed as dist
 from torch import nn
 
 from superinfo.artifacts import Metric
-from superinfo.files import write_bytes
+from superinfo.errors import UserError
 from superinfo.progress import Advance, progress
 from transfer.detection.annotations import Annotations
 from transfer.detection.mapper import Mapper
+from transfer.detection.options import refused
 from transfer.detection.scores.coco import Kind
 from transfer.detection.scores.metrics import score
 
-PREDICTIONS = "coco_instances_results.json"
 Results = list[dict[str, Any]]
 
 
@@ -32,21 +32,33 @@ def rehearse(cfg: CfgNode, annotations: Annotations) -> None:
     score(annotations, [], _kinds(cfg), cfg.TEST.KEYPOINT_OKS_SIGMAS)
 
 
-def evaluate(cfg: CfgNode, model: nn.Module, annotations: Annotations) -> dict[str, Metric]:
-    """Run a detector over its test split; return `box/AP`, `mask/AP50`, ..., `mask/AP-<class>`, in percent.
+def detect_in_first_image(cfg: CfgNode, model: nn.Module) -> None:
+    """Look for objects in one test image, so that what Detectron2 cannot test is told before training, as a UserError.
 
-    All processes take part, each with a part of the images; the first leaves the predictions in the config's output
-    folder and scores them, the others return nothing. Image ids are those of `annotations`. Raises as `score` does.
+    The model is left in training mode.
+    """
+    title = Path(cfg.OUTPUT_DIR).name
+    with refused(f"{title}: cannot be tested"), _within_memory(title), torch.no_grad():
+        (output,) = model.eval()([_first_input(cfg)])
+        instances_to_coco_json(output["instances"].to("cpu"), 0)
+    model.train()
+
+
+def evaluate(cfg: CfgNode, model: nn.Module, annotations: Annotations) -> tuple[dict[str, Metric], Results]:
+    """Run a detector over its test split; return `box/AP`, `mask/AP50`, `mask/AP-<class>`, ... and what it found.
+
+    All processes take part, each with a part of the images; the first scores what is found, in percent, the others
+    return nothing. Image ids are those of `annotations`. Raises as `score` does.
     """
     _share_statistics(model)
     (name,) = cfg.DATASETS.TEST
     loader = build_detection_test_loader(cfg, name, mapper=Mapper(cfg, is_train=False))
-    with _shown(f"{Path(cfg.OUTPUT_DIR).name}: evaluation", len(loader)) as advance:
-        predictions = inference_on_dataset(model.eval(), loader, Gathering(annotations.category_ids, advance))
+    title = Path(cfg.OUTPUT_DIR).name
+    with _within_memory(title), _shown(f"{title}: evaluation", len(loader)) as advance:
+        found = inference_on_dataset(model.eval(), loader, Gathering(annotations.category_ids, advance))
     if not comm.is_main_process():
-        return {}
-    write_bytes(Path(cfg.OUTPUT_DIR) / PREDICTIONS, json.dumps(predictions).encode())
-    return score(annotations, predictions, _kinds(cfg), cfg.TEST.KEYPOINT_OKS_SIGMAS)
+        return {}, []
+    return score(annotations, found, _kinds(cfg), cfg.TEST.KEYPOINT_OKS_SIGMAS), found
 
 
 class Gathering(DatasetEvaluator):  # type: ignore[misc]  # Detectron2 has no types
@@ -75,11 +87,16 @@ class Gathering(DatasetEvaluator):  # type: ignore[misc]  # Detectron2 has no ty
 
 def count_detector_flops(cfg: CfgNode, model: nn.Module) -> tuple[float, str]:
     """Return the multiply-adds of a forward pass on the first test image, by fvcore, and that image's shape."""
-    loader = build_detection_test_loader(cfg, cfg.DATASETS.TEST[0], mapper=Mapper(cfg, is_train=False))
-    (first,) = next(iter(loader))
+    first = _first_input(cfg)
     counted = FlopCountAnalysis(model.eval(), [first])
     counted.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     return float(counted.total()), "x".join(map(str, (1, *first["image"].shape)))
+
+
+def _first_input(cfg: CfgNode) -> dict[str, Any]:
+    loader = build_detection_test_loader(cfg, cfg.DATASETS.TEST[0], mapper=Mapper(cfg, is_train=False))
+    (first,) = next(iter(loader))
+    return first  # type: ignore[no-any-return]  # Detectron2 has no types
 
 
 def _share_statistics(model: nn.Module) -> None:
@@ -96,6 +113,16 @@ def _kinds(cfg: CfgNode) -> tuple[Kind, ...]:
     if cfg.MODEL.KEYPOINT_ON:
         kinds.append("keypoints")
     return tuple(kinds)
+
+
+@contextmanager
+def _within_memory(title: str) -> Iterator[None]:
+    """Say what to do where a GPU has not enough memory for a test image."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        remedy = "the same command goes on with --device cpu, or on a GPU with more"
+        raise UserError(f"{title}: out of GPU memory while it is tested; {remedy}") from None
 
 
 @contextmanager

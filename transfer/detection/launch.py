@@ -1,6 +1,8 @@
 """The processes of one detection run, in Detectron2's groups, on GPUs and on a CPU."""
 
+import logging
 import os
+import pickle
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +16,7 @@ from detectron2.utils import comm
 from torch import distributed as dist
 from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_processes
 
-from superinfo import errors, processes
+from superinfo import processes
 from superinfo.errors import Interrupted, SuperInfoError, UserError
 from superinfo.runs import StopSignal
 
@@ -51,6 +53,7 @@ def launch(work: Work, arguments: tuple[Any, ...], kind: str, devices: int) -> N
 
 def _start(work: Work, arguments: tuple[Any, ...], folder: Path, kind: str, devices: int) -> None:
     os.environ.setdefault("PYTHONWARNINGS", WARNINGS)
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # it warns of each process that it ends
     work_of_each = (work, arguments, folder, kind, devices)
     context = start_processes(_started, work_of_each, devices, join=False)  # type: ignore[no-untyped-call]
     assert isinstance(context, ProcessContext)
@@ -71,10 +74,10 @@ def _started(rank: int, work: Work, arguments: tuple[Any, ...], folder: Path, ki
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // devices))
     try:
         _together(work, arguments, f"file://{folder / 'meeting'}", rank, rank, devices, devices, kind)
-    except SuperInfoError as error:
-        with suppress(FileExistsError), (folder / "failure").open("x") as file:
-            file.write(f"{type(error).__name__}\n{error}")
-        raise SystemExit(error.exit_code) from None
+    except (SuperInfoError, OSError) as error:  # what is told in one line
+        with suppress(FileExistsError), (folder / "failure").open("xb") as file:
+            pickle.dump(error, file)
+        raise SystemExit(1) from None
 
 
 def _together(
@@ -103,16 +106,19 @@ def _pass_on(context: ProcessContext) -> None:
             os.kill(process.pid, signal.SIGTERM)
 
 
-def _first_failure(folder: Path) -> SuperInfoError | None:
+def _first_failure(folder: Path) -> BaseException | None:
     if not (folder / "failure").exists():
         return None
-    kind, message = (folder / "failure").read_text().split("\n", 1)
-    found: SuperInfoError = getattr(errors, kind)(message)
+    found: BaseException = pickle.loads((folder / "failure").read_bytes())
     return found
 
 
 def _unexplained(failure: ProcessException) -> BaseException:
-    """Return the error of a process that died without a word: by a signal, it was asked to stop."""
-    if "SIGTERM" in str(failure):
+    """Return the error of a process that died without a word: by a signal, it was asked to stop, or killed."""
+    killed_by = getattr(failure, "signal_name", None)
+    if killed_by == "SIGTERM":
         return Interrupted("stopped; the same command resumes")
+    if killed_by is not None:
+        what = f"process {failure.error_index} of the run was killed ({killed_by})"
+        return SuperInfoError(f"{what}, as the system does where memory is short; the same command resumes")
     return failure

@@ -19,7 +19,6 @@ from detectron2.data.samplers import RepeatFactorTrainingSampler
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from superinfo.errors import UserError
 from superinfo.workers import start_worker
 from transfer.detection.mapper import Mapper
 
@@ -86,16 +85,12 @@ def stream(factors: NDArray[np.float64], seed: int) -> Iterator[Place]:
 
 def repeats(cfg: CfgNode, images: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
     """Return how often a pass takes each image: once, or by the rarity of its classes (LVIS, arXiv 1908.03195)."""
-    match cfg.DATALOADER.SAMPLER_TRAIN:
-        case "TrainingSampler":
-            return np.ones(len(images))
-        case "RepeatFactorTrainingSampler":
-            threshold = cfg.DATALOADER.REPEAT_THRESHOLD
-            factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(images, threshold)
-            return np.asarray(factors, np.float64)
-        case other:
-            known = "TrainingSampler or RepeatFactorTrainingSampler"
-            raise UserError(f"options: DATALOADER.SAMPLER_TRAIN {other}: choose {known}")
+    if cfg.DATALOADER.SAMPLER_TRAIN == "TrainingSampler":
+        return np.ones(len(images))
+    assert cfg.DATALOADER.SAMPLER_TRAIN == "RepeatFactorTrainingSampler"
+    threshold = cfg.DATALOADER.REPEAT_THRESHOLD
+    factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(images, threshold)
+    return np.asarray(factors, np.float64)
 
 
 def group_by_shape(places: Iterator[Place], wide: NDArray[np.bool_], size: int) -> Iterator[list[Place]]:

@@ -14,39 +14,65 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from superinfo.artifacts import Cost, Metric, Record, What, Who
-from superinfo.processes import is_main_process, world_size
+from superinfo.files import write_bytes
+from superinfo.processes import Agreement, is_main_process, world_size
+from superinfo.progress import say
 from superinfo.runs import peak_memory_mib, provenance
 from superinfo.spec import identity, identity_hash, protocol_hash
-from transfer.detection.config import build_config, read_needs
+from superinfo.state import newest_state, put_states_aside, read_state
+from transfer.detection.config import build_config, protocol_config, read_needs
 from transfer.detection.data import Splits, register
 from transfer.detection.detect import PICTURES
-from transfer.detection.evaluate import PREDICTIONS, count_detector_flops, evaluate, rehearse
-from transfer.detection.machine import fit_to_machine
+from transfer.detection.evaluate import count_detector_flops, evaluate, rehearse
+from transfer.detection.machine import differences, fit_to_machine, schedule
 from transfer.detection.pictures import draw_predictions
 from transfer.detection.weights import Start
 from transfer.deviations import deviations
 from transfer.recipe import RECIPES, DetectRecipe
 
 LOGGERS = ("detectron2", "fvcore", "iopath")
+PREDICTIONS = "coco_instances_results.json"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Data that Detectron2 knows, the config that runs on this machine, and what it changes of the protocol."""
+    """Data that Detectron2 knows, the config that runs on this machine, and what a run resumes from."""
 
     splits: Splits
     cfg: CfgNode
-    changes: list[str]
+    notes: list[str]
+    """What the record has to say of weights and machine."""
+    state: Path | None
+    """Of a training that was killed."""
 
 
-def prepare(recipe: DetectRecipe, start: Start, seed: int, folder: Path, runs: Path, kind: str) -> Setting:
-    """Check and register the data and build the config. Raises UserError as `register`, `build_config`, `score` do."""
-    device = torch.device(kind)
+def prepare(
+    recipe: DetectRecipe, start: Start, seed: int, folder: Path, run_hash: str, runs: Path, kind: str
+) -> Setting:
+    """Find what the run resumes from, build the config, and check and register the data.
+
+    Raises UserError as `protocol_config`, `fit_to_machine`, `register`, `build_config` and `score` do.
+    """
+    device, agreement = torch.device(kind), Agreement()
+    protocol = protocol_config(recipe, start.overlay)
+    state = agreement.first(lambda: newest_state(folder, run_hash))
+    fitted, changes = fit_to_machine(protocol, device, world_size(), recipe.images_per_device)
+    begun = read_state(state)["schedule"] if state else schedule(fitted)
+    if told := differences(begun, fitted):
+        if recipe.images_per_device is None:
+            fitted, changes = fit_to_machine(protocol, device, world_size(), None, begun)
+        else:
+            agreement.first(lambda: _start_anew(folder, told))
+            state = None
     splits = register(recipe.data, runs, read_needs(recipe))
-    protocol = build_config(recipe, start.overlay, start.file, splits, seed, device, folder)
-    rehearse(protocol, splits.test.annotations)
-    cfg, changes = fit_to_machine(protocol, device, world_size(), recipe.images_per_device)
-    return Setting(splits, cfg, changes)
+    cfg = build_config(fitted, recipe, start.file, splits, seed, device, folder)
+    agreement.first(lambda: rehearse(cfg, splits.test.annotations))
+    return Setting(splits, cfg, [*start.notes, *changes], state)
+
+
+def _start_anew(folder: Path, told: str) -> None:
+    put_states_aside(folder)
+    say(f"{folder.name}: begun with {told}: as images_per_device asks, it starts anew; its state is put aside there")
 
 
 def publish(
@@ -54,7 +80,8 @@ def publish(
     who: Who,
     seed: int,
     path: Path,
-    setting: Setting,
+    splits: Splits,
+    cfg: CfgNode,
     model: nn.Module,
     seconds: float,
     notes: Sequence[str],
@@ -62,15 +89,14 @@ def publish(
 ) -> None:
     """Score a detector with all processes; write pictures and, last, the record with the first one.
 
-    `seconds` are those that it took so far; `notes` are what the record has to say besides deviations; `command` is the
-    line that repeats it.
+    `seconds` are those that it took so far; `notes` are what the record has to say besides the recipe's deviations;
+    `command` is the line that repeats it.
     """
-    began = time.monotonic()
-    cfg, test = setting.cfg, setting.splits.test
-    metrics = evaluate(cfg, model, test.annotations)
+    began, test = time.monotonic(), splits.test
+    metrics, predictions = evaluate(cfg, model, test.annotations)
     if not is_main_process():
         return
-    predictions = json.loads((path.parent / PREDICTIONS).read_bytes())
+    write_bytes(path.parent / PREDICTIONS, json.dumps(predictions).encode())
     draw_predictions(test.annotations, predictions, path.parent / PICTURES, recipe.pictures)
     flops, flops_input = count_detector_flops(cfg, model)
     changed = deviations(recipe, recipe.name, RECIPES)
@@ -88,7 +114,7 @@ def publish(
             protocol_version=recipe.protocol_version,
         ),
         metrics=metrics,
-        deviations=[*changed, *setting.splits.notes, *setting.changes, *notes],
+        deviations=[*changed, *splits.notes, *notes],
         recipe=recipe.model_dump(mode="json"),
         recipe_hash=identity_hash(recipe),
         protocol_hash=protocol_hash(identity(recipe)),

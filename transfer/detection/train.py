@@ -1,7 +1,7 @@
 """Fine-tuning by Detectron2's own trainer, resumable, with progress on stderr."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,12 @@ from superinfo.errors import Diverged, EvidenceRefused, UserError
 from superinfo.files import keep_lines, write_atomically
 from superinfo.processes import Agreement, buffers_left_alone, is_main_process, rank, world_size
 from superinfo.progress import say
-from superinfo.state import newest_state, read_state, remove_states, save_state
+from superinfo.state import read_state, remove_states, save_state
 from superinfo.tensorboard import TENSORBOARD
 from superinfo.workers import end_workers
 from transfer.convert.proof import encoder_tensors, load_backbone
 from transfer.detection.data import RegisteredSplit
+from transfer.detection.evaluate import detect_in_first_image
 from transfer.detection.events import EventsWriter
 from transfer.detection.hooks import (
     LOG_EVERY,
@@ -38,10 +39,12 @@ from transfer.detection.hooks import (
 )
 from transfer.detection.loader import TrainingImages, build_train_loader
 from transfer.detection.machine import schedule
+from transfer.detection.options import REFUSALS, refusal, refused
 from transfer.detection.vocabulary import Vocabulary
 from transfer.detection.weights import Start
 
 FINAL = "model_final.pth"
+REMEDY = "repeat its `superinfo detect`, with another --runs"
 
 
 @dataclass(frozen=True)
@@ -60,37 +63,51 @@ def train(
     run_hash: str,
     start: Start,
     split: RegisteredSplit,
+    state: Path | None,
+    notes: Sequence[str],
     *,
     save_minutes: float,
     evaluation: Evaluation,
     evaluate_every: int,
 ) -> Trained:
-    """Fine-tune on a split to the end of the schedule, from where a killed run stopped; the split's objects are freed.
+    """Fine-tune on a split to the end of the schedule, from the state that a killed run left; free its objects.
 
-    Leaves in the config's output folder `model_final.pth`, which Detectron2 loads and which names classes and
-    keypoints, `metrics.json` and `tensorboard/`. Raises Diverged on a loss that is not finite, EvidenceRefused if a
-    backbone tensor was not loaded, UserError if memory does not suffice or finished weights are of other classes, and
+    `notes` are what the record has to say already. Leaves in the config's output folder `model_final.pth`, which
+    Detectron2 loads and which names classes, keypoints and notes, `metrics.json` and `tensorboard/`. Raises Diverged on
+    a loss that is not finite, EvidenceRefused if a backbone tensor was not loaded, UserError if memory does not
+    suffice, if Detectron2 cannot train or test with the config or finished weights are of other classes, and
     Interrupted, with the state saved, on SIGTERM and SIGUSR1.
     """
     final, vocabulary = Path(cfg.OUTPUT_DIR) / FINAL, Vocabulary.of(split.annotations, keypoints=cfg.MODEL.KEYPOINT_ON)
     if final.exists():
-        done = torch.load(final, map_location=cfg.MODEL.DEVICE, weights_only=True)
+        done = read_final(final)
         Vocabulary.read(done).refuse_other(vocabulary, final)
         model = DefaultTrainer.build_model(cfg)
         model.load_state_dict(done["model"])
         return Trained(model, done["seconds"], done["notes"])
-    trainer = Trainer(cfg, title, run_hash, save_minutes)
+    with refused(f"{title}: cannot be trained"):
+        trainer = Trainer(cfg, title, run_hash, save_minutes, state)
     split.forget_objects()
-    notes = trainer.begin(start)
+    trainer.begin(start, notes)
     trainer.evaluate_with(evaluation, evaluate_every)
+    trainer.agreement.first(lambda: detect_in_first_image(cfg, trainer.bare))
     try:
         with _explained(trainer):
             trainer.train()
     finally:
         end_workers(trainer._trainer._data_loader_iter)
-    trained = Trained(trainer.bare, trainer.seconds(), notes)
+    trained = Trained(trainer.bare, trainer.seconds(), trainer.notes)
     trainer.agreement.first(lambda: _finish(trainer, trained, vocabulary, final))
     return trained
+
+
+def read_final(weights: Path) -> dict[str, Any]:
+    """Read what `train` left of a finished detector, on the CPU; nothing in the file is run. Raises UserError."""
+    try:
+        payload: dict[str, Any] = torch.load(weights, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the broken bytes lead it into
+        raise UserError(f"{weights}: not a readable file of weights ({type(error).__name__}); {REMEDY}") from None
+    return payload
 
 
 def _finish(trainer: "Trainer", trained: Trained, vocabulary: Vocabulary, final: Path) -> None:
@@ -112,11 +129,17 @@ def _explained(trainer: "Trainer") -> Iterator[None]:
         raise Diverged(f"{what}; {trainer.remedy()}") from None
     except torch.OutOfMemoryError:
         images = trainer.cfg.SOLVER.IMS_PER_BATCH // world_size()
-        fewer = f"--set images_per_device={images // 2}" if images > 1 else "smaller INPUT.MAX_SIZE_TRAIN"
+        fewer = (
+            f"--set images_per_device={images // 2}" if images > 1 else "a smaller --set options.INPUT.MAX_SIZE_TRAIN"
+        )
         raise UserError(
-            f"{trainer.title}: out of GPU memory at iteration {trainer.iter} with {images} images per device; {fewer}, "
-            "or --set options.SOLVER.AMP.ENABLED=true, or a GPU with more; finished iterations up to the last save stay"
+            f"{trainer.title}: out of GPU memory at iteration {trainer.iter} with {images} images per device; {fewer} "
+            "or --set options.SOLVER.AMP.ENABLED=true starts anew; on a GPU with more the same command resumes"
         ) from None
+    except REFUSALS as error:
+        if trainer.iter > trainer.start_iter:
+            raise
+        raise refusal(f"{trainer.title}: the first iteration failed", error) from error
 
 
 class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
@@ -127,12 +150,11 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
     nor how far the data were read.
     """
 
-    def __init__(self, cfg: CfgNode, title: str, run_hash: str, save_minutes: float) -> None:
+    def __init__(self, cfg: CfgNode, title: str, run_hash: str, save_minutes: float, state: Path | None = None) -> None:
         TrainerBase.__init__(self)
         self.cfg, self.title, self.run_hash, self.save_minutes = cfg, title, run_hash, save_minutes
         self.folder, self.agreement = Path(cfg.OUTPUT_DIR), Agreement()
-        found = self.agreement.first(lambda: newest_state(self.folder, run_hash))
-        self.saved = read_state(found) if found else None
+        self.saved = read_state(state) if state else None
         self.start_iter, self.max_iter = self.saved["step"] if self.saved else 0, cfg.SOLVER.MAX_ITER
         self._start = time.monotonic() - (self.saved["seconds"] if self.saved else 0)
         self.notes: list[str] = []
@@ -146,34 +168,29 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.register_hooks([SeedEachIteration(cfg.SEED), hooks.IterationTimer(), hooks.LRScheduler()])
 
-    def begin(self, start: Start) -> list[str]:
-        """Load the weights to start from, unless a saved state holds later ones; return notes for the record.
+    def begin(self, start: Start, notes: Sequence[str] = ()) -> None:
+        """Load the weights to start from, unless a saved state holds later ones; complete the notes for the record.
 
-        Raises EvidenceRefused if they do not fill the whole backbone and are to be verified ones; unverified ones leave
-        the rest as it was initialised.
+        Raises EvidenceRefused if they do not fill the whole backbone and are to be verified ones, and UserError if they
+        fill nothing of it; else unverified ones leave the rest as it was initialised.
         """
         if self.saved is not None:
             self._restore(self.saved)
-            if is_main_process():
-                say(f"{self.title}: resumed at iteration {self.start_iter:,}")
-            notes: list[str] = self.saved["notes"]
-            if self.cfg.MODEL.DEVICE != "cpu":  # whose kernels do not add up in one order alone
-                notes = [
-                    *notes,
-                    f"resumed at iteration {self.start_iter:,}",
-                ]
+            self.notes = [*self.saved["notes"], *(note for note in notes if note not in self.saved["notes"])]
+            self.notes += self._notes_of_resuming(self.saved)
             self.saved = None
         else:
-            notes = [] if start.file is None else self._load(start.file, verified=start.verified)
-        self.notes = notes
-        return notes
+            self.notes = [*notes, *([] if start.file is None else self._load(start.file, verified=start.verified))]
 
     def _load(self, file: Path, *, verified: bool) -> list[str]:
         initial = {key: tensor.clone() for key, tensor in encoder_tensors(self.bare).items()}
-        tensors, matched = load_backbone(self.bare, file)
+        with refused(f"{file}: Detectron2 cannot load it", "convert the checkpoint"):
+            tensors, matched = load_backbone(self.bare, file)
         line = f"{matched} of {tensors} backbone tensors matched ({100 * matched / tensors:.4g} %)"
         if matched < tensors and verified:
             raise EvidenceRefused(f"{self.title}: {line}; convert the checkpoint anew")
+        if not matched:
+            raise UserError(f"{file}: {line}: not of this encoder; convert its checkpoint, or start from `random`")
         if is_main_process():
             say(f"{self.title}: {line}")
         if verified:
@@ -212,7 +229,8 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
                 "model": self.bare.state_dict(),
                 "hooks": self.state_dict(),
                 "stepper": self._trainer.state_dict(),
-                "schedule": schedule(self.cfg, world_size()),
+                "schedule": schedule(self.cfg),
+                "machine": self._machine(),
                 "seconds": self.seconds(),
                 "notes": self.notes,
             }
@@ -221,14 +239,24 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
         self.agreement.first(write)
 
     def _restore(self, saved: dict[str, Any]) -> None:
-        now = schedule(self.cfg, world_size())
-        if changed := [name for name in now if now[name] != saved["schedule"][name]]:
-            told = ", ".join(f"{name} {saved['schedule'][name]}, now {now[name]}" for name in changed)
-            remedy = "resume it as it was begun, or move its folder away"
-            raise UserError(f"{self.folder}: begun with {told}: {remedy}")
         self.bare.load_state_dict(saved["model"])
         self.load_state_dict(saved["hooks"])
         self._trainer.load_state_dict(saved["stepper"])
+        if is_main_process():
+            say(f"{self.title}: resumed at iteration {self.start_iter:,}")
+
+    def _notes_of_resuming(self, saved: dict[str, Any]) -> list[str]:
+        """Return what the record has to say of it: nothing where the run ends as an undisturbed one does."""
+        before, here = saved["machine"], self._machine()
+        if before != here:
+            return [f"resumed at iteration {self.start_iter:,} on {here}, until then on {before}"]
+        if self.cfg.MODEL.DEVICE != "cpu":  # whose kernels do not add up in one order alone
+            return [f"resumed at iteration {self.start_iter:,}"]
+        return []
+
+    def _machine(self) -> str:
+        processes = world_size()
+        return f"{self.cfg.MODEL.DEVICE} in {processes} process{'es' * (processes > 1)}"
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:

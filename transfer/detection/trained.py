@@ -13,13 +13,12 @@ from torch import nn
 
 from superinfo.artifacts import CHECKPOINT, MANIFEST, RECORD, Record
 from superinfo.errors import UserError
-from transfer.detection.config import apply_options
-from transfer.detection.train import FINAL
+from transfer.detection.options import apply_options
+from transfer.detection.train import FINAL, REMEDY, read_final
 from transfer.detection.vocabulary import Vocabulary
 
 CONFIG = "config.yaml"
 """The whole Detectron2 config of a run, as its detector was built and trained."""
-REMEDY = "repeat its `superinfo detect`, with another --runs"
 PRETRAINING = (CHECKPOINT, MANIFEST, "metrics.jsonl")
 
 
@@ -33,6 +32,8 @@ class Detector:
     model: nn.Module
     """On its device, in evaluation mode."""
     vocabulary: Vocabulary
+    notes: list[str]
+    """What a record has to say of how it was trained."""
 
 
 def load_detector(run: Path, device: torch.device, options: Mapping[str, Any] | None = None) -> Detector:
@@ -47,19 +48,16 @@ def load_detector(run: Path, device: torch.device, options: Mapping[str, Any] | 
     apply_options(cfg, options or {})
     cfg.MODEL.DEVICE = device.type
     weights = run / FINAL
+    payload = read_final(weights)
     try:
-        payload = torch.load(weights, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the broken bytes lead it into
-        raise UserError(f"{weights}: not a readable file of weights ({type(error).__name__}); {REMEDY}") from None
-    try:
-        vocabulary = Vocabulary.read(payload)
+        vocabulary, notes = Vocabulary.read(payload), [str(note) for note in payload["notes"]]
         model: nn.Module = build_model(cfg)
         model.load_state_dict(payload["model"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{weights}: does not say its classes ({error}); {REMEDY}") from None
     except RuntimeError:
         raise UserError(f"{weights}: not the weights of the detector in {CONFIG}; {REMEDY}") from None
-    return Detector(record.run, cfg, model.eval(), vocabulary)
+    return Detector(record.run, cfg, model.eval(), vocabulary, notes)
 
 
 def _read_record(run: Path) -> Record:

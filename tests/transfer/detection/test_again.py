@@ -14,12 +14,15 @@ from tests.transfer.detection.tiny_detector import RECIPE, tiny_detector
 from transfer.detection import evaluate as evaluating
 from transfer.detection import train
 from transfer.detection.detect import detect
+from transfer.detection.measure import PREDICTIONS
 from transfer.detection.train import FINAL
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return detect(tiny_detector(), None, seed=0, runs=tmp_path_factory.mktemp("runs"), device="cpu")
+    """A run that the machine made deviate from its protocol."""
+    recipe = tiny_detector(images_per_device=1)
+    return detect(recipe, None, seed=0, runs=tmp_path_factory.mktemp("runs"), device="cpu")
 
 
 @pytest.fixture
@@ -56,10 +59,15 @@ def test_figures_that_are_not_the_records_are_told(runs: Path) -> None:
     found = Record.read(record)
     better = found.metrics["box/AP"].model_copy(update={"value": 99.0})
     found.model_copy(update={"metrics": found.metrics | {"box/AP": better}}).write(record)
-    before = record.read_bytes()
+    (record.parent / PREDICTIONS).write_text("[]")
+    before = contents(record.parent)
     with pytest.raises(SuperInfoError, match=r"box/AP is .* now, and 99\.0 in its record, which stays"):
         again(runs)
-    assert record.read_bytes() == before
+    partial = {name: metric for name, metric in found.metrics.items() if name != "mask/AP"}
+    found.model_copy(update={"metrics": partial}).write(record)
+    with pytest.raises(SuperInfoError, match="mask/AP is only in its record, which stays, or only there now"):
+        again(runs)
+    assert contents(record.parent) == before | {RECORD: record.read_bytes()}
 
 
 def test_other_test_data_give_a_record_of_its_own(runs: Path) -> None:
@@ -68,7 +76,11 @@ def test_other_test_data_give_a_record_of_its_own(runs: Path) -> None:
     record = Record.read(path)
     assert path != trained
     assert (record.what.split, record.what.samples) == ("val", 4)
-    assert record.deviations == [f"evaluated only; trained by the run {trained.parent.name}"]
+    assert record.deviations == [
+        f"evaluated only; trained by the run {trained.parent.name}",
+        *(line for line in Record.read(trained).deviations if line.startswith("SOLVER.")),
+    ]
+    assert "SOLVER.IMS_PER_BATCH: 1 instead of 2 (1 process of 1 images)" in record.deviations
     assert not (path.parent / FINAL).exists()
     assert Record.read(trained).what.split == "test"
     assert again(runs, {"TEST.DETECTIONS_PER_IMAGE": 1}, data=RECIPE["data"] | {"test": 4, "test_split": "val"}) == path
@@ -108,6 +120,31 @@ def test_what_cannot_be_scored_is_told_before_the_detector_looks_at_images(
             each["area"] = 1e11
         file.write_text(json.dumps(coco))
     with pytest.raises(UserError, match="no object counts for box/AP by coco"):
+        again(runs)
+
+
+def test_a_record_beside_it_that_cannot_be_read_is_no_hindrance(runs: Path) -> None:
+    (trained,) = runs.glob(f"*/{RECORD}")
+    broken = runs / trained.parent.name.replace("tiny--", "another--") / RECORD
+    broken.parent.mkdir()
+    broken.write_bytes(trained.read_bytes()[:200])
+    assert Record.read(again(runs, data=RECIPE["data"] | {"test": 4})).what.samples == 4
+
+
+def test_what_is_left_of_a_record_is_not_taken_for_a_finished_run(runs: Path) -> None:
+    (record,) = runs.glob(f"*/{RECORD}")
+    record.write_bytes(record.read_bytes()[:200])
+    with pytest.raises(UserError, match=r"record\.json: ") as caught:
+        detect(tiny_detector(), None, seed=0, runs=runs, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_out_of_gpu_memory_in_evaluation_says_how_to_go_on(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr(evaluating, "inference_on_dataset", full)
+    with pytest.raises(UserError, match="out of GPU memory while it is tested; the same command goes on with --device"):
         again(runs)
 
 

@@ -8,7 +8,8 @@ from detectron2.config import CfgNode, get_cfg
 
 from superinfo.artifacts import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Pixels
 from superinfo.spec import load_recipe
-from transfer.detection.config import apply_options, lay_over, read_config
+from transfer.detection.config import lay_over, read_config
+from transfer.detection.options import apply_options
 from transfer.overlay import encoder_overlay
 from transfer.recipe import RECIPES, DetectRecipe
 

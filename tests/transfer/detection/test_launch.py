@@ -1,5 +1,6 @@
 """A detection run of two processes on one machine."""
 
+import errno
 import json
 import signal
 import subprocess
@@ -10,31 +11,28 @@ from typing import Any
 
 import pytest
 import torch
-from torch import distributed as dist
+from torch.multiprocessing.spawn import ProcessExitedException
 
 from superinfo.artifacts import RECORD, Record, tensors_sha256
-from superinfo.errors import Diverged, Interrupted, UserError
+from superinfo.errors import Interrupted, SuperInfoError, UserError
 from superinfo.runs import StopSignal
 from superinfo.state import PATTERN
+from tests.transfer.detection.meeting import meet_and_fail_in_the_second
 from tests.transfer.detection.tiny_detector import tiny_detector
 from transfer.detection.detect import detect
-from transfer.detection.launch import launch
-from transfer.detection.train import FINAL
-
-
-def meet_and_fail_in_the_second(folder: Path) -> None:
-    rank = torch.tensor([float(dist.get_rank())])
-    dist.all_reduce(rank)
-    (folder / f"{dist.get_rank()}").write_text(f"{dist.get_world_size()} {rank.item()}")
-    if dist.get_rank() == 1:
-        raise Diverged("the loss is not finite, says the second")
-    dist.barrier()
+from transfer.detection.launch import _unexplained, launch
+from transfer.detection.train import FINAL, Trainer
+from transfer.detection.trained import CONFIG
 
 
 def test_processes_work_together_and_what_one_raises_is_raised_here(tmp_path: Path) -> None:
-    with pytest.raises(Diverged, match="says the second"):
+    with pytest.raises(OSError, match="disk is full, says the second") as caught:
         launch(meet_and_fail_in_the_second, (tmp_path,), "cpu", 2)
-    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"0": "2 1.0", "1": "2 1.0"}
+    assert caught.value.errno == errno.ENOSPC
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        "0": "2 processes, 7",
+        "1": "2 processes, 7",
+    }
 
 
 def test_more_processes_than_gpus_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,11 +72,50 @@ def test_two_processes_stopped_by_a_signal_resume_and_end_as_if_undisturbed(tmp_
     assert hashes[0] == hashes[1]
     assert Record.read(path).metrics == Record.read(whole).metrics
 
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *run[1:-2], "--evaluate-only"]
+    again = subprocess.run(torchrun, capture_output=True, text=True, check=True)
+    assert again.stdout.splitlines()[-1:] == [str(path)]
+    assert f"all {len(Record.read(path).metrics)} figures as in its record" in again.stderr
 
-def test_a_run_begun_with_another_batch_is_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(StopSignal, "received", True)
-    with pytest.raises(Interrupted, match="stopped after iteration 1; the same command resumes"):
-        detect(tiny_detector(), None, seed=0, runs=tmp_path, device="cpu")
-    monkeypatch.undo()
-    with pytest.raises(UserError, match=r"begun with IMS_PER_BATCH 2, now 1, BASE_LR .*: resume it as it was begun"):
-        detect(tiny_detector(images_per_device=1), None, seed=0, runs=tmp_path, device="cpu")
+
+def stop_after_the_first_iteration(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(StopSignal, "received", True)
+        with pytest.raises(Interrupted, match="stopped after iteration 1; the same command resumes"):
+            detect(tiny_detector(**changes), None, seed=0, runs=folder, device="cpu")
+
+
+def test_a_run_asked_for_fewer_images_starts_anew_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the error tells to do where a GPU has too little memory."""
+    stop_after_the_first_iteration(tmp_path, monkeypatch)
+    record = Record.read(detect(tiny_detector(images_per_device=1), None, seed=0, runs=tmp_path, device="cpu"))
+    told = capsys.readouterr().err
+    assert "begun with IMS_PER_BATCH 2, now 1, BASE_LR" in told
+    assert "as images_per_device asks, it starts anew" in told
+    assert "resumed" not in told
+    assert "SOLVER.IMS_PER_BATCH: 1 instead of 2 (1 process of 1 images)" in record.deviations
+    assert not list(tmp_path.rglob(f"{PATTERN}*"))
+
+
+def test_a_run_goes_on_by_the_schedule_it_was_begun_with_whatever_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(Trainer, "_machine", lambda _: "cuda in 8 processes")
+        stop_after_the_first_iteration(tmp_path, monkeypatch, images_per_device=1)
+    path = detect(tiny_detector(), None, seed=0, runs=tmp_path, device="cpu")
+    assert "resumed at iteration 1" in capsys.readouterr().err
+    assert "IMS_PER_BATCH: 1\n" in (path.parent / CONFIG).read_text()
+    deviations = Record.read(path).deviations
+    assert "SOLVER.IMS_PER_BATCH: 1 instead of 2 (1 process of 1 images)" in deviations
+    assert deviations[-1] == "resumed at iteration 1 on cpu in 1 process, until then on cuda in 8 processes"
+
+
+def test_a_process_that_is_killed_is_told_in_a_line() -> None:
+    killed = ProcessExitedException("terminated with signal SIGKILL", 1, 42, -9, "SIGKILL")
+    told = _unexplained(killed)
+    assert isinstance(told, SuperInfoError)
+    assert "process 1 of the run was killed (SIGKILL)" in str(told)
+    assert isinstance(_unexplained(ProcessExitedException("", 0, 42, -15, "SIGTERM")), Interrupted)

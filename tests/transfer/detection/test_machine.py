@@ -7,8 +7,9 @@ import torch
 from detectron2.config import CfgNode
 
 from superinfo.errors import UserError
+from transfer.detection import machine
 from transfer.detection.config import read_config
-from transfer.detection.machine import fit_to_machine
+from transfer.detection.machine import differences, fit_to_machine, schedule
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -57,6 +58,37 @@ def test_a_small_gpu_gets_fewer_images_and_the_user_has_the_last_word(memory: An
     memory(80)
     assert fit_to_machine(protocol, GPU, 4, 1)[0].SOLVER.IMS_PER_BATCH == 4
     assert fit_to_machine(protocol, GPU, 4, 100)[0].SOLVER.IMS_PER_BATCH == 8, "never more than the protocol's"
+
+
+def test_processes_agree_on_what_the_one_with_least_memory_can_do(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OfAnother:
+        def least(self, mine: int) -> int:
+            return min(mine, 1)
+
+    memory(80)
+    monkeypatch.setattr(machine, "Agreement", OfAnother)
+    assert fit_to_machine(read_config("mask_rcnn_fpn_moco"), GPU, 4, None)[0].SOLVER.IMS_PER_BATCH == 4
+
+
+def test_a_run_once_begun_keeps_its_schedule_and_tells_it_once(memory: Any) -> None:
+    memory(6)
+    protocol = read_config("mask_rcnn_fpn_moco")
+    begun = schedule(fit_to_machine(protocol, GPU, 4, None)[0])
+    memory(80)
+    fitted, changes = fit_to_machine(protocol, CPU, 2, None, begun)
+    assert schedule(fitted) == begun != schedule(protocol)
+    assert differences(begun, fitted) == ""
+    assert differences(begun, protocol).startswith("IMS_PER_BATCH 4, now 16, BASE_LR 0.005, now 0.02, MAX_ITER")
+    assert changes == [f"MODEL.{part}.NORM: BN instead of SyncBN on a CPU" for part in ("RESNETS", "FPN")]
+    with pytest.raises(UserError, match="IMS_PER_BATCH 4 is not divisible by 3 processes; use 1, 2, 4 of them"):
+        fit_to_machine(protocol, CPU, 3, None, begun)
+
+
+def test_mixed_precision_needs_a_gpu() -> None:
+    cfg = read_config("mask_rcnn_fpn_cpu")
+    cfg.SOLVER.AMP.ENABLED = True
+    with pytest.raises(UserError, match=r"SOLVER\.AMP\.ENABLED is true, which needs a GPU"):
+        fit_to_machine(cfg, CPU, 1, None)
 
 
 def test_a_recipe_for_no_number_of_gpus_keeps_its_batch(memory: Any) -> None:

@@ -13,6 +13,7 @@ from superinfo.artifacts import Pixels
 from superinfo.errors import UserError
 from tests.transfer.detection.tiny import Coco, tiny_coco, voc_xml, write_cityscapes, write_image, write_voc
 from tests.transfer.detection.tiny_detector import tiny_detector
+from transfer.detection import measure
 from transfer.detection.measure import Setting, prepare
 from transfer.detection.weights import Start
 from transfer.overlay import encoder_overlay
@@ -24,7 +25,7 @@ KEYPOINTS = NO_MASKS | {"MODEL.KEYPOINT_ON": True}
 def prepared(folder: Path, data: dict[str, Any], options: dict[str, Any] | None = None) -> Setting:
     recipe = tiny_detector(options, data=data | {"root": str(folder)})
     start = Start(None, encoder_overlay(recipe.encoder, Pixels(mean=recipe.mean, std=recipe.std)))
-    return prepare(recipe, start, 0, folder / "runs" / "run", folder / "runs", "cpu")
+    return prepare(recipe, start, 0, folder / "runs" / "run", "hash", folder / "runs", "cpu")
 
 
 def coco_data(folder: Path, change: Callable[[Coco], object]) -> dict[str, Any]:
@@ -96,3 +97,21 @@ def test_the_absence_of_cityscapes_evaluation_is_told(tmp_path: Path, monkeypatc
     monkeypatch.delitem(sys.modules, "cityscapesscripts.evaluation", raising=False)
     with pytest.raises(UserError, match="pip install cityscapesscripts"):
         prepared(tmp_path, street_data(tmp_path, side=20))
+
+
+def test_what_is_rehearsed_is_rehearsed_by_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scoring nothing on LVIS takes a quarter of a minute."""
+
+    class OfTheSecond:
+        def first(self, work: Callable[[], object]) -> None:
+            """Wait for the first."""
+
+    def rehearsed(*_: Any) -> None:
+        raise AssertionError("rehearsed")
+
+    monkeypatch.setattr(measure, "rehearse", rehearsed)
+    data = coco_data(tmp_path, lambda coco: None)
+    with pytest.raises(AssertionError, match="rehearsed"):
+        prepared(tmp_path, data)
+    monkeypatch.setattr(measure, "Agreement", OfTheSecond)
+    assert prepared(tmp_path, data).state is None

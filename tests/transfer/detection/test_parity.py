@@ -13,7 +13,7 @@ from torch.utils.data import Sampler
 
 from superinfo.artifacts import Pixels
 from tests.transfer.detection.tiny_detector import tiny_detector
-from transfer.detection.config import build_config, read_needs
+from transfer.detection.config import build_config, protocol_config, read_needs
 from transfer.detection.data import register
 from transfer.detection.hooks import seed_iteration
 from transfer.detection.loader import stream
@@ -77,7 +77,7 @@ def test_a_bare_default_trainer_has_the_same_losses(detector: str, tmp_path: Pat
     recipe = tiny_detector(options, config=detector)
     splits = register(recipe.data, tmp_path, read_needs(recipe))
     overlay = encoder_overlay(recipe.encoder, Pixels(mean=recipe.mean, std=recipe.std))
-    cfg = build_config(recipe, overlay, None, splits, 7, torch.device("cpu"), tmp_path)
+    cfg = build_config(protocol_config(recipe, overlay), recipe, None, splits, 7, torch.device("cpu"), tmp_path)
 
     ours = Trainer(cfg, "ours", "hash", save_minutes=60)
     weights = {key: tensor.clone() for key, tensor in ours.bare.state_dict().items()}

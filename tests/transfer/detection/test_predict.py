@@ -309,7 +309,8 @@ def untrained(run: Path, folder: Path, changes: list[Any], categories: list[dict
     torch.manual_seed(0)
     coco = {"images": [], "annotations": [], "categories": categories}
     vocabulary = Vocabulary.of(Annotations("test", folder, folder, coco, "coco"), keypoints=cfg.MODEL.KEYPOINT_ON)
-    torch.save({"model": build_model(cfg).state_dict(), "seconds": 0.0, **vocabulary.payload}, folder / FINAL)
+    trained = {"model": build_model(cfg).state_dict(), "seconds": 0.0, "notes": []}
+    torch.save(trained | vocabulary.payload, folder / FINAL)
     shutil.copy(run / RECORD, folder)
     return folder
 

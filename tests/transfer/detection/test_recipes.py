@@ -14,8 +14,9 @@ from superinfo.datasets.scenes import World, write_scenes
 from superinfo.recipes import recipe_names
 from superinfo.spec import load_recipe
 from tests.transfer.detection.tiny import write_cityscapes
-from transfer.detection.config import apply_options, lay_over, read_config
+from transfer.detection.config import lay_over, read_config
 from transfer.detection.detect import detect
+from transfer.detection.options import apply_options
 from transfer.overlay import encoder_overlay
 from transfer.recipe import RECIPES, DetectRecipe, ScenesSet, VocSet
 
@@ -107,11 +108,17 @@ def street(seed: int) -> np.ndarray[Any, Any]:
     return pixels
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "resnet34", "resnet50"])
 @pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_bears_the_name_of_its_file(name: str) -> None:
+    assert load_recipe(DetectRecipe, name, RECIPES).name == name
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet34", "resnet50"])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * ("+" in name)) for name in NAMES]
+)  # a preset changes rates alone
 def test_a_recipe_builds_at_full_size(name: str, arch: str) -> None:
     recipe = load_recipe(DetectRecipe, name, RECIPES)
-    assert recipe.name == name
     encoder = recipe.encoder.model_copy(update={"arch": arch})
     cfg = read_config(recipe.config)
     lay_over(cfg, encoder_overlay(encoder, Pixels(mean=recipe.mean, std=recipe.std)))
@@ -128,14 +135,23 @@ def test_a_recipe_builds_at_full_size(name: str, arch: str) -> None:
 
 
 def in_turn() -> list[Any]:
-    """Pair each recipe with both encoders; the second is left to the slow tests, each being the second in turn."""
-    return [
-        pytest.param(name, arch, marks=[pytest.mark.slow] * ((i + j) % 2))
-        for i, name in enumerate(name for name in NAMES if "+" not in name)
-        for j, arch in enumerate(("resnet18", "resnet50"))
-    ]
+    """Pair each recipe with both encoders, and leave to the slow tests what another pair shows as well.
+
+    That is every second encoder, in turn, and both where config and form of the data are those of an earlier recipe.
+    """
+    pairs: list[Any] = []
+    shown: set[tuple[str, str]] = set()
+    for name in (name for name in NAMES if "+" not in name):
+        recipe = load_recipe(DetectRecipe, name, RECIPES)
+        kind = recipe.config, recipe.data.kind
+        for number, arch in enumerate(("resnet18", "resnet50")):
+            again = kind in shown or (number + len(shown)) % 2
+            pairs.append(pytest.param(name, arch, marks=[pytest.mark.slow] if again else []))
+        shown.add(kind)
+    return pairs
 
 
+@pytest.mark.usefixtures("counted_flops")
 @pytest.mark.parametrize(("name", "arch"), in_turn())
 def test_a_recipe_trains_and_evaluates(name: str, arch: str, root: Path, tmp_path: Path) -> None:
     recipe = load_recipe(DetectRecipe, name, RECIPES)

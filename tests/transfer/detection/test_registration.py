@@ -27,7 +27,7 @@ from tests.transfer.detection.tiny import (
     write_voc,
 )
 from tests.transfer.detection.tiny_detector import tiny_detector
-from transfer.detection.config import build_config, read_needs
+from transfer.detection.config import build_config, protocol_config, read_needs
 from transfer.detection.data import Splits, register
 from transfer.overlay import encoder_overlay
 from transfer.recipe import AnyDetectionSet, DetectRecipe
@@ -234,7 +234,7 @@ def test_voc_lvis_and_cityscapes_are_registered(tmp_path: Path) -> None:
 
 def config_of(made: DetectRecipe, splits: Splits, folder: Path) -> Any:
     overlay = encoder_overlay(made.encoder, Pixels(mean=made.mean, std=made.std))
-    return build_config(made, overlay, None, splits, 0, torch.device("cpu"), folder)
+    return build_config(protocol_config(made, overlay), made, None, splits, 0, torch.device("cpu"), folder)
 
 
 def test_needs_are_those_of_the_recipes_detector() -> None:

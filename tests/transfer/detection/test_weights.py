@@ -72,6 +72,15 @@ def test_a_file_of_weights_is_taken_only_unverified_and_nothing_in_it_is_run(fol
     assert (record.who.method, record.who.name, record.who.recipe_hash) == ("unverified", "detectron2", None)
     assert any("100 of 100 backbone tensors matched" in line for line in record.deviations)
 
+    unlike = {"a": np.zeros(2, np.float32)}
+    for content, told in (
+        ({"model": unlike}, r"Detectron2 cannot load it \(ValueError: Unsupported type.*\); convert the checkpoint$"),
+        (unlike, "0 of 100 backbone tensors matched .*: not of this encoder"),
+    ):
+        file.write_bytes(pickle.dumps(content))
+        with pytest.raises(UserError, match=told):
+            detect(recipe, file, seed=0, runs=tmp_path / "runs", device="cpu")
+
     file.write_bytes(pickle.dumps({"model": {"a": np.zeros(2)}, "run": Touch(tmp_path / "ran")}))
     with pytest.raises(UserError):
         detect(recipe, file, seed=0, runs=tmp_path / "runs", device="cpu")
