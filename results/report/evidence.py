@@ -91,7 +91,7 @@ def describe_runs(runs: Iterable[Run], pretrainings: dict[str, Pretraining], bel
         for run in unique:
             recipe = json.loads((run.folder / RECORD).read_bytes()).get("recipe", {})
             evidence.add(run, recipe, pretrainings.get(run.who.tensors_sha256 or ""), below)
-            advance(1, run.id)
+            advance(1, visible(run.id))
     return evidence
 
 
