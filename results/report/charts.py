@@ -59,7 +59,7 @@ def draw_spread(rows: Values, label: str) -> Figure:
             axes.plot([mean, mean], [place - 0.06, place + 0.3], color=LIGHT.text, lw=1.8, solid_capstyle="butt")
     axes.set_ylim(len(rows) - 0.6, -0.5)
     axes.set_yticks([])
-    axes.set_xlabel(label)
+    axes.set_xlabel(shown(label))
     axes.margins(x=0.08)
     return figure
 
@@ -87,7 +87,7 @@ def draw_profile(categories: Sequence[str], rows: Mapping[str, Values], label: s
         )
     axes.set_ylim(len(categories) - 0.5, -0.5)
     axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel(label)
+    axes.set_xlabel(shown(label))
     add_legend(axes)
     return figure
 
@@ -138,8 +138,8 @@ def draw_curves(curves: Sequence[Curve], label_x: str, label_y: str) -> Figure:
 
 
 def _name_axes(axes: Axes, label_x: str, label_y: str) -> None:
-    axes.set_xlabel(label_x)
-    axes.set_ylabel(label_y)
+    axes.set_xlabel(shown(label_x))
+    axes.set_ylabel(shown(label_y))
     axes.tick_params(labelcolor=LIGHT.muted)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from results.records import Run, Unreadable
+from results.render.parts import visible
 from superinfo.artifacts import MANIFEST, RECORD, Cost, Manifest, Metric, Provenance, Who
 from superinfo.errors import UserError
 from superinfo.progress import progress
@@ -62,12 +63,13 @@ class Evidence:
             blocks.append(("Recipe of its pretraining, resolved", self._text(manifest.recipe)))
             rest = manifest.model_dump(mode="json", exclude={"recipe"})
             blocks.append(("Manifest of its pretraining", self._text(rest)))
+        facts = [*_facts(run, pretraining), ("record", _relative(run.folder / RECORD, below))]
         return {
-            "id": run.id,
+            "id": visible(run.id),
             "seed": str(run.seed),
-            "commands": [(label, command) for label, command in commands if command],
-            "facts": [*_facts(run, pretraining), ("record", _relative(run.folder / RECORD, below))],
-            "deviations": list(run.deviations),
+            "commands": [(label, visible(command)) for label, command in commands if command],
+            "facts": [(label, visible(text)) for label, text in facts],
+            "deviations": [visible(deviation) for deviation in run.deviations],
             "metrics": [_metric(name, metric) for name, metric in run.metrics.items()],
             "blocks": blocks,
         }
@@ -89,7 +91,7 @@ def describe_runs(runs: Iterable[Run], pretrainings: dict[str, Pretraining], bel
         for run in unique:
             recipe = json.loads((run.folder / RECORD).read_bytes()).get("recipe", {})
             evidence.add(run, recipe, pretrainings.get(run.who.tensors_sha256 or ""), below)
-            advance(1, run.id)
+            advance(1, visible(run.id))
     return evidence
 
 
@@ -171,7 +173,7 @@ def _listed(named: dict[str, Any]) -> str:
 
 def _metric(name: str, metric: Metric) -> tuple[str, str, str, str]:
     value = "undefined" if metric.value is None else f"{metric.value:.4f}"
-    return name, value, metric.unit, "↑" if metric.higher_is_better else "↓"
+    return visible(name), value, visible(metric.unit), "↑" if metric.higher_is_better else "↓"
 
 
 def _duration(seconds: float) -> str:
@@ -182,7 +184,7 @@ def _duration(seconds: float) -> str:
 
 
 def _yaml(value: Any) -> str:
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+    return yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=100)
 
 
 def _relative(path: Path, below: Path) -> str:

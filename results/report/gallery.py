@@ -7,6 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from results.records import Run
+from results.render.parts import visible
 from results.report.charts import Curve, Point, draw_curves, draw_plane, draw_profile, draw_spread
 from results.report.curves import DETECTION, PRETRAINING, read_curve
 from results.report.evidence import Pretraining
@@ -76,7 +77,7 @@ def _named(stem: str, drawn: Sequence[Drawn], taken: set[str]) -> list[Plot]:
             number += 1
             name = f"{first}-{number}"
         taken.add(name)
-        plots.append(Plot(name, title, text, figure))
+        plots.append(Plot(name, visible(title), text, figure))
     return plots
 
 

@@ -48,7 +48,7 @@ def _make_sections(tables: Sequence[Table], taken: set[str]) -> Iterator[Section
     with progress("report: tables", len(tables), "tables") as advance:
         for table in tables:
             yield make_section(table, taken)
-            advance(1, table.name)
+            advance(1, visible(table.name))
 
 
 def _render(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from results.records import Run
-from results.render.parts import Entry, Head, Row, Sheet, words
+from results.render.parts import Entry, Head, Row, Sheet, visible, words
 from results.report.gallery import plots_of_table
 from results.report.pictures import PICTURES, Picture, read_picture
 from results.report.plots import Plot
@@ -114,4 +114,4 @@ def _pictures(lines: Iterable[Line]) -> Iterator[Sample]:
         found = ((run, read_picture(run.folder / PICTURES)) for run in runs)
         if left and (sample := next(((run, picture) for run, picture in found if picture is not None), None)):
             left -= 1
-            yield Sample(line.label, *sample)
+            yield Sample(visible(line.label), *sample)

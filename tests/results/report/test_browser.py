@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
@@ -11,13 +11,16 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from results.records import read_store
 from results.report import write_report
+from results.table import Cell, Line, State, Table
 from results.tables import build_all
 from tests.results.report import world
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no `chromium` on the path; Debian's package has it")
 AXE = files("axe_core_python").joinpath("axe.min.js")
+DETECTION = "instance_segmentation_scenes"
 BETTER = "simclr+superinfo_r18"
+QUOTED = ["MoCo, 200 epochs", "PixPro"]
 
 
 @dataclass
@@ -44,7 +47,18 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
     world.write(folder / "records")
     store = read_store(folder / "records")
-    return write_report(store, build_all(store), folder / "page.html").as_uri()
+    tables = [_quote(table) if table.name.startswith(DETECTION) else table for table in build_all(store)]
+    return write_report(store, tables, folder / "page.html").as_uri()
+
+
+def _quote(table: Table) -> Table:
+    """Add rows that others published, the first of which has the highest figures of all."""
+    figures = {"MoCo, 200 epochs": 99.0, "PixPro": 12.0}
+    lines = (
+        Line(label, tuple(Cell(State.PUBLISHED, mean=figure, source="key") for _ in table.columns))
+        for label, figure in figures.items()
+    )
+    return replace(table, published=tuple(lines), sources=("He et al., CVPR 2020",))
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +83,7 @@ def page(wide: Page) -> Page:
 
 
 def detections(page: Page) -> Locator:
-    heading = page.get_by_role("heading", name="instance_segmentation_scenes")
+    heading = page.get_by_role("heading", name=DETECTION)
     return page.locator("section", has=heading).locator("table.sortable")
 
 
@@ -87,14 +101,22 @@ def test_a_column_is_sorted_by_its_button_and_told_as_sorted(page: Page) -> None
     expect(head).to_have_attribute("aria-sort", "none")
     button.click()
     expect(head).to_have_attribute("aria-sort", "descending")
-    assert labels(page) == [world.EVIL, BETTER, "simclr_r18", "random"]
+    assert labels(page) == [world.SHOWN, BETTER, "simclr_r18", "random", *QUOTED]
     button.focus()
     page.keyboard.press("Enter")
     expect(head).to_have_attribute("aria-sort", "ascending")
-    assert labels(page) == ["random", "simclr_r18", BETTER, world.EVIL]
+    assert labels(page) == ["random", "simclr_r18", BETTER, world.SHOWN, *reversed(QUOTED)]
     page.keyboard.press("Space")
     expect(head).to_have_attribute("aria-sort", "none")
     assert labels(page) == before
+
+
+def test_published_rows_stand_apart_with_their_source_and_open_nothing(page: Page) -> None:
+    apart = detections(page).locator("tbody").last
+    expect(apart.locator("tr.heading")).to_have_text("Published by others")
+    expect(apart.locator("tr[data-label] th")).to_have_text([f"{label}1" for label in QUOTED])
+    expect(apart.get_by_role("button")).to_have_count(0)
+    expect(page.get_by_text("1 He et al., CVPR 2020")).to_be_visible()
 
 
 def test_rows_are_filtered_by_all_words_and_the_count_is_told(page: Page) -> None:
@@ -102,12 +124,12 @@ def test_rows_are_filtered_by_all_words_and_the_count_is_told(page: Page) -> Non
     page.keyboard.press("/")
     page.keyboard.type("SIMCLR super")
     assert labels(page) == [BETTER]
-    expect(page.get_by_role("status")).to_have_text("3 of 12 rows")
+    expect(page.get_by_role("status")).to_have_text("3 of 14 rows")
     page.get_by_label("Filter rows").fill("nothing like it")
     assert labels(page) == []
     expect(page.get_by_text("No row matches the filter.").first).to_be_visible()
     page.get_by_label("Filter rows").fill("")
-    assert len(labels(page)) == 4
+    assert len(labels(page)) == 6
     expect(page.get_by_role("status")).to_have_text("")
 
 
@@ -208,7 +230,7 @@ def test_a_phone_scrolls_tables_but_not_the_page(reader: Reader) -> None:
 def test_names_from_records_never_run(page: Page) -> None:
     cell = page.locator("tr[data-label*='onerror'] button").first
     cell.click()
-    expect(page.get_by_role("dialog")).to_contain_text(world.EVIL)
+    expect(page.get_by_role("dialog")).to_contain_text(world.SHOWN)
     page.locator("#record-body > details > summary").first.click()
     assert page.evaluate("typeof hacked") == "undefined"
     assert page.locator("img[src='x']").count() == 0

@@ -11,7 +11,9 @@ from PIL import Image
 from superinfo.artifacts import Cost, EncoderSpec, Manifest, Metric, Provenance, Record, What, Who
 
 ROWS = ("random", "simclr_r18", "simclr+superinfo_r18")
-EVIL = "<script>hacked=1</script><img src=x onerror=hacked=1>\"'$x_$`</style></title>{{7*7}}"
+EVIL = "<script>hacked=1</script><img src=x onerror=hacked=1>\"'$x_$`</style></title>{{7*7}}\x07\u202e"
+SHOWN = EVIL.replace("\x07", "\\x07").replace("\u202e", "\\u202e")
+"""What hides nothing of it."""
 SEEDS = 3
 ENCODER = EncoderSpec.parse({"arch": "resnet18", "stem": "stl", "width": 0.25}, "test")
 COST = Cost(wall_seconds=3723.0, peak_memory_mib=1234.0, parameters=702096, flops=1.1e7, flops_input="1x3x64x64")
