@@ -1,4 +1,4 @@
-"""What reading thousands of records takes, as a store and as a frame, beside 5 s and 500 MB for 10,000.
+"""What thousands of records take to be read, framed, and rendered as tables, beside 5 s and 500 MB for 10,000.
 
     python -m benchmarks.perf.tables [--records N ...]
 
@@ -68,7 +68,17 @@ def load(folder: Path) -> None:
     assert len(load_records(folder))
 
 
-STEPS: dict[str, Callable[[Path], None]] = {"store": read, "frame": load}
+def render(folder: Path) -> None:
+    """Read the store, build its tables, and render them as a page and as Markdown."""
+    from results.records import read_store
+    from results.render import FORMATS
+    from results.tables import build_all
+
+    tables = build_all(read_store(folder))
+    assert all(FORMATS[name](tables) for name in ("html", "md"))
+
+
+STEPS: dict[str, Callable[[Path], None]] = {"store": read, "frame": load, "tables": render}
 """Each in a process of its own."""
 
 
