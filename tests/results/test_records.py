@@ -192,7 +192,10 @@ def test_an_error_of_the_disk_is_listed(record: MakeRecord, tmp_path: Path, monk
     ]
 
 
-def test_a_run_without_a_record_is_running_failed_or_interrupted(tmp_path: Path) -> None:
+def test_a_run_without_a_record_is_running_failed_or_interrupted(record: MakeRecord, tmp_path: Path) -> None:
+    made = record("a", 1.0)
+    made.write(tmp_path / made.run / RECORD)
+    (tmp_path / made.run / FAILED).touch()
     for seed in range(3):
         (tmp_path / f"mask--simclr+rc_r18-s{seed}-01234567").mkdir()
     for other in ("features", "data", "simclr_r18-s0-01234567"):  # the last one pretrains
@@ -207,6 +210,7 @@ def test_a_run_without_a_record_is_running_failed_or_interrupted(tmp_path: Path)
         process.stdout.readline()
         store = read_store(tmp_path)
     found = [(each.folder, each.recipe, each.name, each.seed, each.state, each.reason) for each in store.unfinished]
+    assert [run.id for run in store.runs] == [made.run]
     assert found == [
         (running, "mask", "simclr+rc_r18", 0, "running", ""),
         (failed, "mask", "simclr+rc_r18", 1, "failed", "the loss is not finite"),
