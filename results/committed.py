@@ -7,7 +7,7 @@ from results.declaration import DECLARATIONS, Declaration, load_declaration
 from results.records import Store
 from results.render import FORMATS
 from results.table import Line, Table
-from results.tables import build
+from results.tables import build, build_all
 from superinfo.files import write_bytes
 from superinfo.recipes import recipe_names
 
@@ -23,6 +23,13 @@ BLOCK = re.compile(r"(?P<head><!-- table: (?P<name>\S+) -->\n).*?(?P<tail><!-- e
 def committed_tables(store: Store, folder: Path = DECLARATIONS) -> list[Table]:
     """Return the tables that a folder declares, from a store. Raises UserError as `load_declaration` does."""
     return [build(_load(folder, name), store) for name in recipe_names(folder)]
+
+
+def tables_of(store: Store) -> list[Table]:
+    """Return the declared tables that a store has figures for, then one for each measurement they do not show whole."""
+    declared = [table for table in committed_tables(store) if _runs(table)]
+    shown = set().union(*map(_runs, declared))
+    return declared + [table for table in build_all(store) if not _runs(table) <= shown]
 
 
 def render_committed(tables: list[Table], store: Store, root: Path = ROOT) -> dict[Path, bytes]:
@@ -57,6 +64,10 @@ def write_committed(store: Store, root: Path = ROOT) -> list[Path]:
             write_bytes(path, content)
             changed.append(path)
     return changed
+
+
+def _runs(table: Table) -> set[Path]:
+    return {run.folder for line in table.lines for cell in line.cells for run in cell.records}
 
 
 def _load(folder: Path, name: str) -> Declaration:

@@ -261,12 +261,12 @@ def report(
     ] = None,
 ) -> None:
     """Write a page of all tables, plots and pictures, where each figure opens its records; prints its path."""
+    from results.committed import tables_of
     from results.records import read_store
     from results.report import write_report
-    from results.tables import build_all
 
     store = read_store(records)
-    print(write_report(store, build_all(store), out, plots))
+    print(write_report(store, tables_of(store), out, plots))
 
 
 def main() -> None:
