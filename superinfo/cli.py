@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from superinfo.errors import Interrupted, SuperInfoError, UserError
+from superinfo.repeat import RUNS, command_line
 
 app = typer.Typer(
     add_completion=False,
@@ -34,7 +35,7 @@ CTRL_C = 130
 def pretrain(
     recipe: Annotated[str, typer.Argument(help="A recipe's name or YAML file.")],
     seed: Seed = 0,
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     device: Device = "auto",
     devices: Devices = 1,
     overrides: Overrides = None,
@@ -47,7 +48,8 @@ def pretrain(
     resolved = load_recipe(PretrainRecipe, recipe, RECIPES, overrides or ())
     from pretrain.engine import pretrain as run
 
-    checkpoint = run(resolved, seed, runs, device, devices)
+    command = command_line("pretrain", recipe, (), seed, runs, overrides or ())
+    checkpoint = run(resolved, seed, runs, device, devices, command=command)
     if is_main_process():
         print(checkpoint)
 
@@ -102,7 +104,7 @@ def detect(
     recipe: Annotated[str, typer.Argument(help="A recipe's name or YAML file.")],
     weights: Annotated[str, typer.Option(help="A folder that `superinfo convert` wrote, or `random`.")],
     seed: Seed = 0,
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     device: Device = "auto",
     devices: Devices = 1,
     evaluate_only: Annotated[
@@ -119,7 +121,9 @@ def detect(
     from transfer.detection.detect import detect as run
 
     start = None if weights == "random" else Path(weights)
-    record = run(resolved, start, seed, runs, device, devices, evaluate_only=evaluate_only)
+    inputs = ["--weights", weights, *(["--evaluate-only"] if evaluate_only else [])]
+    command = command_line("detect", recipe, inputs, seed, runs, overrides or ())
+    record = run(resolved, start, seed, runs, device, devices, evaluate_only=evaluate_only, command=command)
     if is_main_process():
         print(record)
 
@@ -129,7 +133,7 @@ def probe(
     recipe: Annotated[str, typer.Argument(help="A recipe's name or YAML file.")],
     checkpoint: Annotated[str, typer.Option(help="Anyone's checkpoint, as `convert` takes it, or `random`.")],
     seed: Seed = 0,
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     device: Device = "auto",
     overrides: Overrides = None,
 ) -> None:
@@ -140,7 +144,9 @@ def probe(
     resolved = load_recipe(ProbeRecipe, recipe, RECIPES, overrides or ())
     from transfer.probing.probe import probe as run
 
-    print(run(resolved, None if checkpoint == "random" else Path(checkpoint), seed, runs, device))
+    start = None if checkpoint == "random" else Path(checkpoint)
+    command = command_line("probe", recipe, ["--checkpoint", checkpoint], seed, runs, overrides or ())
+    print(run(resolved, start, seed, runs, device, command=command))
 
 
 @app.command()
@@ -160,7 +166,7 @@ def predict(
 @app.command()
 def bench(
     suite: Annotated[str, typer.Argument(help="A suite's name or YAML file.")],
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     device: Device = "auto",
 ) -> None:
     """Run a whole suite, or what is left of it; prints its table and the folder of its outputs."""
@@ -180,7 +186,7 @@ def bench(
 def table(
     suite: Annotated[str | None, typer.Argument(help="A suite's name or YAML file.")] = None,
     records: Annotated[Path | None, typer.Option(help="Instead of a suite: a folder of records.")] = None,
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     format: Annotated[str, typer.Option(help="terminal, md or csv.")] = "terminal",
 ) -> None:
     """Print the comparison table of a suite, or of all records in a folder."""
