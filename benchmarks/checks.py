@@ -19,58 +19,76 @@ from transfer.roots import find_detection_set
 T = TypeVar("T")
 
 
-@dataclass
 class Faults:
-    """Each fault once, whatever it is of."""
+    """Faults, each once with all that have it."""
 
-    wrong: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self._found: dict[str, list[str]] = {}
+
+    def note(self, who: str, fault: str) -> None:
+        """Note a fault of a row, a task or a recipe."""
+        found = self._found.setdefault(fault, [])
+        if who not in found:
+            found.append(who)
+
+    def told(self) -> list[str]:
+        """Return a line for each fault, with whose it is."""
+        more = {fault: f" and {len(who) - 1} more" if len(who) > 1 else "" for fault, who in self._found.items()}
+        return [f"{who[0]}{more[fault]}: {fault}" for fault, who in self._found.items()]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is found of a suite."""
+
+    wrong: Faults = field(default_factory=Faults)
     """What only another suite, or another command, mends."""
-    missing: list[str] = field(default_factory=list)
+    missing: Faults = field(default_factory=Faults)
     """Data sets that are not here."""
 
 
-def find_faults(suite: Suite, machine: Machine) -> Faults:
+def find_faults(suite: Suite, machine: Machine) -> Findings:
     """Return all that is wrong with rows and tasks, and all data that is missing here."""
-    faults = Faults()
+    found = Findings()
     for table in suite.tables:
-        _find_twins(table, faults.wrong)
+        _find_twins(table, found.wrong)
         for row in table.rows:
             if row.pretrain is not None:
-                _check_pretraining(row, machine, faults)
+                _check_pretraining(row, machine, found)
             elif row.checkpoint is not None:
-                _try(lambda row=row: _read_checkpoint(row), faults.wrong, f"row {row.label!r}")
+                _try(lambda row=row: _read_checkpoint(row), found.wrong, f"row {row.label!r}")
         for task in table.tasks:
-            _check_task(task, faults)
-    return faults
+            _check_task(task, found)
+    return found
 
 
-def _check_pretraining(row: Row, machine: Machine, faults: Faults) -> None:
-    recipe = _try(lambda: load_row(row), faults.wrong, f"row {row.label!r}")
+def _check_pretraining(row: Row, machine: Machine, found: Findings) -> None:
+    recipe = _try(lambda: load_row(row), found.wrong, f"row {row.label!r}")
     if recipe is None:
         return
-    _check_machine(recipe, machine, faults.wrong)
-    _try(lambda: find_images(recipe.data), faults.missing, recipe.name)
+    _check_machine(recipe, machine, found.wrong)
+    _try(lambda: find_images(recipe.data), found.missing, recipe.name)
     if (knn := recipe.monitor.knn) is not None:
-        _try(lambda: find_images(knn.queries, "monitor.knn.queries"), faults.missing, recipe.name)
+        _try(lambda: find_images(knn.queries, "monitor.knn.queries"), found.missing, recipe.name)
 
 
-def _check_machine(recipe: PretrainRecipe, machine: Machine, wrong: list[str]) -> None:
+def _check_machine(recipe: PretrainRecipe, machine: Machine, wrong: Faults) -> None:
     processes = machine.gpus_for(recipe.resources) or 1
     share = recipe.batch_size // processes
     if recipe.batch_size % processes or share < 2 or share % min(recipe.chunk_size or share, share):
         chunks = f" in chunks of {recipe.chunk_size}" if recipe.chunk_size else ""
-        _note(wrong, f"{recipe.name}: batch_size {recipe.batch_size}{chunks} is not shared out among {processes} GPUs")
+        wrong.note(recipe.name, f"batch_size {recipe.batch_size}{chunks} is not shared out among {processes} GPUs")
     if recipe.precision == "16-mixed" and machine.device == "cpu":
-        _note(wrong, f"{recipe.name}: precision 16-mixed needs a GPU, and --device is cpu")
+        wrong.note(recipe.name, "precision 16-mixed needs a GPU, and --device is cpu")
 
 
-def _check_task(task: Task, faults: Faults) -> None:
-    recipe = _try(lambda: load_task(task), faults.wrong, f"task {task.recipe!r}")
+def _check_task(task: Task, found: Findings) -> None:
+    recipe = _try(lambda: load_task(task), found.wrong, f"task {task.recipe!r}")
     if isinstance(recipe, DetectRecipe):
-        _try(lambda: _read_config(recipe), faults.wrong, recipe.name)
-        _try(lambda: find_detection_set(recipe.data), faults.missing, recipe.name)
+        _try(lambda: _read_config(recipe), found.wrong, recipe.name)
+        _try(lambda: find_detection_set(recipe.data), found.missing, recipe.name)
     elif isinstance(recipe, ProbeRecipe):
-        _try(lambda: _find_splits(recipe), faults.missing, recipe.name)
+        _try(lambda: _find_splits(recipe), found.missing, recipe.name)
 
 
 def _read_config(recipe: DetectRecipe) -> None:
@@ -96,7 +114,7 @@ def _read_checkpoint(row: Row) -> None:
     load_reading(row.checkpoint, read_encoder(row.checkpoint, row.source, parse_branch(row.branch), facts))
 
 
-def _find_twins(table: TableSpec, wrong: list[str]) -> None:
+def _find_twins(table: TableSpec, wrong: Faults) -> None:
     """Note rows, and tasks, that are the same but for their names: a run would count twice."""
     seen: dict[str, str] = {}
     for row in table.rows:
@@ -105,7 +123,7 @@ def _find_twins(table: TableSpec, wrong: list[str]) -> None:
         except SuperInfoError:  # told by another check
             continue
         if same in seen:
-            _note(wrong, f"rows {seen[same]!r} and {row.label!r} of {table.title!r} are the same encoder")
+            wrong.note(table.title, f"rows {seen[same]!r} and {row.label!r} are the same encoder")
         seen.setdefault(same, row.label)
     measured: set[str] = set()
     for task in table.tasks:
@@ -114,21 +132,16 @@ def _find_twins(table: TableSpec, wrong: list[str]) -> None:
         except SuperInfoError:
             continue
         if same in measured:
-            _note(wrong, f"task {task.recipe!r} stands twice in {table.title!r}")
+            wrong.note(table.title, f"task {task.recipe!r} stands twice")
         measured.add(same)
 
 
-def _try(check: Callable[[], T], told: list[str], who: str) -> T | None:
+def _try(check: Callable[[], T], told: Faults, who: str) -> T | None:
     """Return what a check returns; note what it raises."""
     try:
         return check()
     except SuperInfoError as error:
-        _note(told, f"{who}: {error}")
+        told.note(who, str(error))
     except OSError as error:
-        _note(told, f"{who}: {error.filename}: {error.strerror}")
+        told.note(who, f"{error.filename}: {error.strerror}")
     return None
-
-
-def _note(told: list[str], fault: str) -> None:
-    if fault not in told:
-        told.append(fault)

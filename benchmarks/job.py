@@ -43,7 +43,9 @@ def run(plan: dict[str, Any], name: str, threads: int) -> Outcome | None:
     for need in job["needs"]:
         before = Outcome.read(outcome_path(plan, need))
         if before is None or before.state != "done":
-            return Outcome("blocked", reason=before.reason if before and before.state == "blocked" else f"{need} failed")
+            return Outcome(
+                "blocked", reason=before.reason if before and before.state == "blocked" else f"{need} failed"
+            )
     log = log_path(plan, name)
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = os.environ | dict.fromkeys(THREADS, str(threads))

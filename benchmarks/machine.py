@@ -51,6 +51,10 @@ class Machine:
         return self.cores or CORES_PER_GPU * gpus or CORES_WITHOUT_GPU
 
 
+NOWHERE = Machine("local", "cpu", 1, 1, ())
+"""Of a plan whose jobs are only looked at."""
+
+
 def describe_machine(executor: str, device: str, cores: int | None, at_once: int | None) -> Machine:
     """Return what jobs run on. On this machine one job runs at a time, or as many as there are GPUs.
 

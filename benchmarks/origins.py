@@ -28,6 +28,11 @@ class Pretrained:
     checkpoint: Path
 
     @property
+    def name(self) -> str:
+        """Return what records call it."""
+        return self.recipe.name
+
+    @property
     def id(self) -> str:
         """Return the run's id."""
         return self.checkpoint.parent.name
@@ -38,11 +43,11 @@ class Pretrained:
         return self.checkpoint.parent / CONVERTED
 
     def who(self) -> Who | None:
-        """Return what records say of it; None before its run is done."""
-        if not self.checkpoint.exists():
+        """Return what records say of it; None before its run is done. A manifest, as it lies beside committed
+        records, is enough."""
+        if not (self.checkpoint.parent / MANIFEST).exists():
             return None
-        manifest = Manifest.read(self.checkpoint.parent / MANIFEST)
-        recipe = self.recipe
+        manifest, recipe = Manifest.read(self.checkpoint.parent / MANIFEST), self.recipe
         return Who(
             name=recipe.name,
             method=recipe.method.kind,
@@ -64,6 +69,12 @@ class Found:
     file: Path
     folder: Path
     """Of its conversions, named by the file's content and how it is read."""
+
+    @property
+    def name(self) -> str:
+        """Return what records call it: as the file says, or after the file."""
+        who = self.who()
+        return who.name if who else row_name(self.file)
 
     @property
     def id(self) -> str:
@@ -94,6 +105,8 @@ class Random:
 
     row: Row
     seed: int
+    name: str = "random"
+    """What records call it."""
     id: str = "random"
 
     def who_with(self, encoder: EncoderSpec) -> Who:

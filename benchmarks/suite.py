@@ -56,6 +56,8 @@ class Task(Spec):
     probe: str | None = None
     set: Changes = Field(default_factory=dict)
     """Changes to the recipe."""
+    header: str | None = None
+    """Above its columns, where a table has several tasks; the recipe's name if it is not given."""
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> Self:

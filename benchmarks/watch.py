@@ -22,7 +22,7 @@ def watched(title: str, jobs: Sequence[Job], folder: Path) -> Iterator[Callable[
         with _display(title, jobs, folder) as look:
             yield look
     else:
-        yield _Lines(title, jobs, folder)
+        yield _Lines(jobs, folder)
 
 
 class _Jobs:
@@ -36,11 +36,15 @@ class _Jobs:
 
     def news(self) -> Iterator[tuple[str, Outcome | None]]:
         """Yield each job that has started, and each that has ended with its outcome, since the last call."""
+        yield from self._ends()
         for name in list(self.waiting):
             if log_path(self.folder, name).exists() or outcome_path(self.folder, name).exists():
                 self.waiting.remove(name)
                 self.started[name] = time.monotonic()
                 yield name, None
+        yield from self._ends()
+
+    def _ends(self) -> Iterator[tuple[str, Outcome]]:
         for name in list(self.started):
             if outcome := Outcome.read(outcome_path(self.folder, name)):
                 self.ended += 1
@@ -61,10 +65,9 @@ class _Jobs:
 class _Lines:
     """A line for each start and end, and now and then one for each job at work."""
 
-    def __init__(self, title: str, jobs: Sequence[Job], folder: Path) -> None:
+    def __init__(self, jobs: Sequence[Job], folder: Path) -> None:
         self.jobs = _Jobs(jobs, folder)
         self.last = time.monotonic()
-        say(f"{title}: {len(jobs)} jobs")
 
     def __call__(self) -> None:
         for name, outcome in self.jobs.news():
@@ -72,7 +75,8 @@ class _Lines:
         if time.monotonic() - self.last >= PLAIN_SECONDS:
             self.last = time.monotonic()
             for name in self.jobs.started:
-                say(f"{name}: {self.jobs.says(name)}")
+                if said := self.jobs.says(name):
+                    say(f"{name}: {said}")
 
 
 @contextmanager

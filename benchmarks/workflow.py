@@ -112,8 +112,8 @@ def _command(plan: Path, folder: Path, machine: Machine) -> list[str]:
     command += ["--nolock", "--ignore-incomplete", "--rerun-triggers", "mtime", "--drop-metadata", "--keep-going"]
     command += ["--scheduler", "greedy", "--nocolor"]
     if machine.is_local:
-        command += ["--cores", str(machine.cores), "--jobs", str(machine.at_once), "--latency-wait", "0"]
-        return [*command, "--resources", f"gpu={len(machine.gpus)}"]
+        command += ["--cores", str(machine.cores), "--latency-wait", "0"]
+        return [*command, "--resources", f"gpu={len(machine.gpus)}", f"jobs={machine.at_once}"]
     return [*command, "--jobs", str(machine.at_once), "--latency-wait", str(LATENCY)]
 
 

@@ -167,19 +167,41 @@ def predict(
 def bench(
     suite: Annotated[str, typer.Argument(help="A suite's name or YAML file.")],
     runs: Runs = RUNS,
+    cores: Annotated[
+        int | None, typer.Option(help="CPU cores that all jobs here share; on a cluster those of each.", min=1)
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Most jobs at once; by default one here, or one for each GPU.", min=1)
+    ] = None,
+    executor: Annotated[str, typer.Option(help="local, slurm or kubernetes.")] = "local",
     device: Device = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Run nothing: list the jobs, and what they take.")] = False,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Copy the records, and what belongs to them, into results/records.")
+    ] = False,
 ) -> None:
-    """Run a whole suite, or what is left of it; prints its table and the folder of its outputs."""
-    from benchmarks.suite import load_suite, run_suite, suite_table
-    from results.render import render_terminal
+    """Run a whole suite, or what is left of it; prints its tables and the folder of its outputs."""
+    from benchmarks.bench import foresee_suite, run_suite
+    from benchmarks.machine import describe_machine
+    from benchmarks.suite import load_suite
 
-    resolved = load_suite(suite)
-    folder, failures = run_suite(resolved, runs, device)
-    print(render_terminal(suite_table(resolved, runs)))
-    print(folder)
-    if failures:
-        kind = UserError if all(isinstance(failure, UserError) for failure in failures) else SuperInfoError
-        raise kind(f"{resolved.name}: {len(failures)} of its runs failed, as said above; run it again when mended")
+    resolved, machine = load_suite(suite), describe_machine(executor, device, cores, jobs)
+    if dry_run:
+        print(foresee_suite(resolved, runs, machine))
+        return
+    benched = run_suite(resolved, runs, machine)
+    if publish:
+        from benchmarks.outputs import publish_records
+
+        publish_records(benched.plan, runs)
+    from results.render import FORMATS
+
+    print(FORMATS["terminal"](benched.tables), end="")
+    print(benched.folder)
+    for name, outcome in benched.failures.items():
+        print(f"superinfo: {name}: {outcome.state}: {outcome.reason}", file=sys.stderr)
+    if benched.failures:
+        raise SuperInfoError(f"{resolved.name}: {len(benched.failures)} jobs did not end well; mend and run it again")
 
 
 @app.command()
@@ -197,9 +219,10 @@ def table(
     if (suite is None) == (records is None):
         raise UserError("table: name either a suite or --records DIR")
     if suite is not None:
-        from benchmarks.suite import load_suite, suite_table
+        from benchmarks.outputs import suite_tables
+        from benchmarks.suite import load_suite
 
-        print(FORMATS[format](suite_table(load_suite(suite), runs)), end="")
+        print(FORMATS[format](suite_tables(load_suite(suite), runs)), end="")
     elif records is not None:
         from results.records import find_records
         from results.tables import compare_all

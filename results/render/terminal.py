@@ -1,7 +1,6 @@
 """Tables for a terminal, by rich."""
 
 import io
-import sys
 from collections.abc import Sequence
 from textwrap import wrap
 
