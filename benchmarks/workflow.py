@@ -11,9 +11,8 @@ from typing import Any
 from benchmarks.jobs import Job
 from benchmarks.machine import Machine
 from benchmarks.outcome import Outcome
-from superinfo.errors import Interrupted
+from superinfo.errors import Interrupted, SuperInfoError
 from superinfo.files import write_json
-from superinfo.orphans import die_with_parent
 from superinfo.runs import StopSignal
 
 SNAKEFILE = Path(__file__).parent / "Snakefile"
@@ -37,7 +36,6 @@ def run_jobs(jobs: Sequence[Job], folder: Path, machine: Machine, watch: Watch) 
     that outlive it, but for a cluster's.
     """
     plan = _write_plan(jobs, folder, machine)
-    parent = os.getpid()
     with StopSignal() as stop, (folder / LOG).open("wb") as log:
         process = subprocess.Popen(
             _command(plan, folder, machine),
@@ -45,7 +43,6 @@ def run_jobs(jobs: Sequence[Job], folder: Path, machine: Machine, watch: Watch) 
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=lambda: die_with_parent(parent),
         )
         try:
             stopping = False
@@ -60,9 +57,11 @@ def run_jobs(jobs: Sequence[Job], folder: Path, machine: Machine, watch: Watch) 
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         watch()
-    outcomes = {job.name: Outcome.read(outcome_path(folder, job.name)) for job in jobs}
     if stop.received:
         raise Interrupted(f"{folder}: stopped; the same command goes on")
+    outcomes = {job.name: Outcome.read(outcome_path(folder, job.name)) for job in jobs}
+    if process.returncode and not any(outcomes.values()):
+        raise SuperInfoError(f"{folder / LOG}: Snakemake ended with {process.returncode} before any job did")
     unknown = Outcome("failed", code=process.returncode, reason=f"no outcome; {folder / LOG} says why")
     return {name: outcome or unknown for name, outcome in outcomes.items()}
 
@@ -106,7 +105,16 @@ def _write_plan(jobs: Sequence[Job], folder: Path, machine: Machine) -> Path:
 
 
 def _command(plan: Path, folder: Path, machine: Machine) -> list[str]:
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.scheduler",
+        str(os.getpid()),
+        "--snakefile",
+        str(SNAKEFILE),
+        "--directory",
+        str(folder),
+    ]
     command += ["--executor", machine.executor, "--config", f"plan={plan.resolve()}"]
     # After a SIGKILL there is neither a lock nor an output that counts as incomplete, and only what is left is planned.
     command += ["--nolock", "--ignore-incomplete", "--rerun-triggers", "mtime", "--drop-metadata", "--keep-going"]

@@ -45,7 +45,10 @@ _SYMBOLS = {
 _GREEK = dict(
     zip(
         "ΓΔΘΛΞΠΣΥΦΨΩαβγδεζηθικλμνξπρςστυφχψω",
-        ["Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega", "alpha", "beta", "gamma", "delta", "varepsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "pi", "rho", "varsigma", "sigma", "tau", "upsilon", "varphi", "chi", "psi", "omega"],
+        (
+            "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega alpha beta gamma delta varepsilon zeta eta theta "
+            "iota kappa lambda mu nu xi pi rho varsigma sigma tau upsilon varphi chi psi omega"
+        ).split(),
         strict=True,
     )
 )

@@ -1,6 +1,7 @@
 """Tables for a terminal, by rich."""
 
 import io
+import sys
 from collections.abc import Sequence
 from textwrap import wrap
 
