@@ -9,19 +9,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.outcome import Outcome
+from benchmarks.outcome import Outcome, last_line, log_path, outcome_path
 from superinfo.errors import Interrupted
 from superinfo.files import exclusive
 from superinfo.orphans import die_with_parent
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-TAIL = 4000
-"""Bytes at the end of a log that its last line is looked for in."""
 
 
 def main() -> int:
@@ -32,53 +30,34 @@ def main() -> int:
     outcome = run(plan, name, int(threads))
     if outcome is None:
         return Interrupted.exit_code
-    for path in {Path(outcome_file).resolve(), outcome_path(plan, name)}:  # two, where Snakemake keeps its own copy
+    for path in {
+        Path(outcome_file).resolve(),
+        outcome_path(Path(plan["folder"]), name),
+    }:  # two, where they do not share
         outcome.write(path)
     return 0
 
 
 def run(plan: dict[str, Any], name: str, threads: int) -> Outcome | None:
     """Run a job of a plan, its log beside its outcome; None if it was interrupted."""
-    job = plan["jobs"][name]
+    folder, job = Path(plan["folder"]), plan["jobs"][name]
     for need in job["needs"]:
-        before = Outcome.read(outcome_path(plan, need))
-        if before is None or before.state != "done":
-            return Outcome(
-                "blocked", reason=before.reason if before and before.state == "blocked" else f"{need} failed"
-            )
-    log = log_path(plan, name)
+        before = Outcome.read(outcome_path(folder, need))
+        if before is None or before.state == "failed":
+            return Outcome("blocked", reason=f"{need} failed")
+        if before.state == "blocked":
+            return before
+    log = log_path(folder, name)
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = os.environ | dict.fromkeys(THREADS, str(threads))
     with ExitStack() as stack:
         if plan["gpus"]:
-            environment["CUDA_VISIBLE_DEVICES"] = stack.enter_context(_held_gpus(plan, job["gpus"]))
+            held = stack.enter_context(_held_gpus(folder, plan["gpus"], job["gpus"]))
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(held)
         code, said = _run(job["command"], plan["directory"], environment, log)
     if code in {Interrupted.exit_code, -signal.SIGTERM}:
         return None
-    if code == 0:
-        return Outcome("done", artifact=said)
-    return Outcome("failed", code=code, reason=_reason(code, log))
-
-
-def outcome_path(plan: dict[str, Any], name: str) -> Path:
-    """Return where a job's outcome lies, or will lie."""
-    return Path(plan["folder"], "jobs", f"{name}.json")
-
-
-def log_path(plan: dict[str, Any], name: str) -> Path:
-    """Return where what a job says on stderr lies, or will lie."""
-    return Path(plan["folder"], "jobs", f"{name}.log")
-
-
-def last_line(log: Path) -> str:
-    """Return the last line of a log that says anything; empty if there is none."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-            lines = file.read().decode(errors="replace").split("\n")
-    except FileNotFoundError:
-        return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return Outcome("done", artifact=said) if code == 0 else Outcome("failed", code=code, reason=_reason(code, log))
 
 
 def _run(command: list[str], directory: str, environment: dict[str, str], log: Path) -> tuple[int, str]:
@@ -95,7 +74,7 @@ def _run(command: list[str], directory: str, environment: dict[str, str], log: P
             cwd=directory,
             env=environment,
             text=True,
-            preexec_fn=lambda: die_with_parent(wrapper),
+            preexec_fn=lambda: die_with_parent(wrapper),  # noqa: PLW1509  # this process has no threads
         )
         for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
             signal.signal(number, lambda *_: process.send_signal(signal.SIGTERM))
@@ -104,19 +83,19 @@ def _run(command: list[str], directory: str, environment: dict[str, str], log: P
 
 
 @contextmanager
-def _held_gpus(plan: dict[str, Any], count: int) -> Iterator[str]:
+def _held_gpus(folder: Path, gpus: Sequence[str], count: int) -> Iterator[list[str]]:
     """Yield so many of this machine's GPUs, by number, that no other job of the suite has."""
     with ExitStack() as stack:
         held: list[str] = []
-        for gpu in plan["gpus"]:
+        for gpu in gpus:
             if len(held) < count:
                 try:
-                    stack.enter_context(exclusive(Path(plan["folder"], "jobs", f".gpu{gpu}.lock"), wait=False))
+                    stack.enter_context(exclusive(folder / "jobs" / f".gpu{gpu}.lock", wait=False))
                 except BlockingIOError:
                     continue
                 held.append(gpu)
         assert len(held) == count, f"{count} GPUs asked for, {len(held)} are free: Snakemake counts them"
-        yield ",".join(held)
+        yield held
 
 
 def _reason(code: int, log: Path) -> str:

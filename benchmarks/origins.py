@@ -1,4 +1,4 @@
-"""Where the encoder of a row is from, for one seed: the jobs that make it, and what is known of it when they are done."""
+"""Where the encoder of a row is from, for one seed, and what is known of it once it is there."""
 
 import hashlib
 import json

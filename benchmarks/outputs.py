@@ -6,9 +6,8 @@ from pathlib import Path
 from benchmarks.jobs import Cell, Plan, plan_suite
 from benchmarks.machine import NOWHERE
 from benchmarks.origins import Pretrained
-from benchmarks.outcome import Outcome
+from benchmarks.outcome import Outcome, log_path, outcome_path
 from benchmarks.suite import Suite, TableSpec, slug
-from benchmarks.workflow import log_path, outcome_path
 from results.declaration import Declaration, Group, Measured, MetricColumn, Row
 from results.declaration import Pretrained as PretrainedBy
 from results.records import Store, Unfinished, read_store
@@ -20,11 +19,14 @@ from superinfo.spec import identity_hash
 from transfer.probing.recipe import ProbeRecipe
 from transfer.recipe import DetectRecipe
 
+RECORDS = Path(__file__).parents[1] / "results" / "records"
+"""Committed."""
 PICTURES = "pictures.png"
 """Of a detection run."""
 SUFFIXES = {"terminal": "txt", "latex": "tex"}
 """Of files, where it is not the format's name."""
-RECORDS = Path(__file__).parents[1] / "results" / "records"
+KINDS = {"mask": "mask", "keypoint": "keypoints"}
+"""What detectors find beside boxes: the word in their config's name, and that of its metrics."""
 OF_KIND = {
     "factors": ("image/shape/accuracy", "nuisance/R2", "view/R2"),
     "information": ("retained", "superfluous", "predictive"),
@@ -93,11 +95,7 @@ def _declare(suite: Suite, table: TableSpec, cells: list[Cell]) -> Declaration:
 
 def _columns(recipe: DetectRecipe | ProbeRecipe, *, differs: bool) -> Iterator[MetricColumn]:
     if isinstance(recipe, DetectRecipe):
-        kinds = [
-            "box",
-            *(kind for kind, sign in (("mask", "mask"), ("keypoints", "keypoint")) if sign in recipe.config),
-        ]
-        for kind in kinds:
+        for kind in ("box", *(KINDS[sign] for sign in KINDS if sign in recipe.config)):
             for metric in ("AP", "AP50", "AP75"):
                 yield MetricColumn(metric=f"{kind}/{metric}", difference=differs and metric == "AP")
     else:

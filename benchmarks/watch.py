@@ -1,4 +1,4 @@
-"""One view of a suite at work: which jobs run and what each of them says; a display on a terminal, plain lines elsewhere."""
+"""A suite at work: which jobs run and what each says, on a live display or, without a terminal, in plain lines."""
 
 import sys
 import time
@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.job import last_line
 from benchmarks.jobs import Job
-from benchmarks.outcome import Outcome
-from benchmarks.workflow import log_path, outcome_path
+from benchmarks.outcome import Outcome, last_line, log_path, outcome_path
 from superinfo.progress import PLAIN_SECONDS, say
 
 NOTE_WIDTH = 200

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.jobs import Job
 from benchmarks.machine import Machine
-from benchmarks.outcome import Outcome
+from benchmarks.outcome import Outcome, last_line, log_path, outcome_path
 from superinfo.errors import Interrupted, SuperInfoError
 from superinfo.files import write_json
 from superinfo.runs import StopSignal
@@ -61,19 +61,10 @@ def run_jobs(jobs: Sequence[Job], folder: Path, machine: Machine, watch: Watch) 
         raise Interrupted(f"{folder}: stopped; the same command goes on")
     outcomes = {job.name: Outcome.read(outcome_path(folder, job.name)) for job in jobs}
     if process.returncode and not any(outcomes.values()):
-        raise SuperInfoError(f"{folder / LOG}: Snakemake ended with {process.returncode} before any job did")
+        ended = f"Snakemake ended with {process.returncode} before any job did"
+        raise SuperInfoError(f"{folder / LOG}: {ended}: {last_line(folder / LOG)}")
     unknown = Outcome("failed", code=process.returncode, reason=f"no outcome; {folder / LOG} says why")
     return {name: outcome or unknown for name, outcome in outcomes.items()}
-
-
-def outcome_path(folder: Path, name: str) -> Path:
-    """Return where a job's outcome lies, or will lie."""
-    return folder / "jobs" / f"{name}.json"
-
-
-def log_path(folder: Path, name: str) -> Path:
-    """Return where what a job says lies, or will lie."""
-    return folder / "jobs" / f"{name}.log"
 
 
 def _write_plan(jobs: Sequence[Job], folder: Path, machine: Machine) -> Path:

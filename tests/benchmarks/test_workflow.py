@@ -14,7 +14,7 @@ import pytest
 from benchmarks.machine import Machine
 from benchmarks.outcome import Outcome
 from benchmarks.workflow import run_jobs
-from superinfo.errors import Interrupted
+from superinfo.errors import Interrupted, SuperInfoError
 from tests.benchmarks.errands import errand, lines
 
 TWO_CORES = Machine("local", "cpu", 2, 2, ())
@@ -31,22 +31,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ended(folder: Path) -> dict[str, Outcome]:
-    started = f"echo $NAME >> {folder}/started"
+    started, once = folder / "started", folder / "once"
+    fails = "echo {0} >> {1}; echo superinfo: no {0} >&2; exit {0}"
     jobs = [
-        errand("pretrain/well", f"{started}; echo said; echo artifact.pt; echo a note >&2"),
+        errand("pretrain/well", "echo said; echo artifact.pt; echo a note >&2"),
         errand("convert/after-it", "echo weights", "pretrain/well"),
-        *(
-            errand(
-                f"pretrain/code-{code}", f"echo {code} >> {folder}/started; echo superinfo: no {code} >&2; exit {code}"
-            )
-            for code in (1, 2, 3)
-        ),
-        errand("convert/after-failure", f"echo never >> {folder}/started", "pretrain/code-2"),
-        errand("detect/after-blocked", f"echo never >> {folder}/started", "convert/after-failure"),
-        errand(
-            "probe/interrupted",
-            f"echo 75 >> {folder}/started; test -e {folder}/once || {{ touch {folder}/once; exit 75; }}",
-        ),
+        *(errand(f"pretrain/code-{code}", fails.format(code, started)) for code in (1, 2, 3)),
+        errand("convert/after-failure", f"echo never >> {started}", "pretrain/code-2"),
+        errand("detect/after-blocked", f"echo never >> {started}", "convert/after-failure"),
+        errand("probe/interrupted", f"echo 75 >> {started}; test -e {once} || {{ touch {once}; exit 75; }}"),
         errand("probe/killed", "kill -9 $$"),
         errand("probe/threads", "echo $OMP_NUM_THREADS", threads=2),
     ]
@@ -98,7 +91,7 @@ def test_jobs_wait_for_one_another_where_one_is_to_run_at_a_time(tmp_path: Path)
 
 
 def test_jobs_at_once_have_gpus_of_their_own(tmp_path: Path) -> None:
-    meet = f"touch {tmp_path}/$CUDA_VISIBLE_DEVICES; while test $(ls {tmp_path} | grep -c '^[57]') -lt 2; do sleep 0.05; done"
+    meet = f"cd {tmp_path}; touch $CUDA_VISIBLE_DEVICES; while ! test -e 5 -a -e 7; do sleep 0.05; done"
     jobs = [errand(f"pretrain/{number}", f"{meet}; echo gpu $CUDA_VISIBLE_DEVICES", gpus=1) for number in range(2)]
     jobs += [errand("detect/both", "echo gpu $CUDA_VISIBLE_DEVICES", "pretrain/0", "pretrain/1", gpus=2)]
     ended = run_jobs(jobs, tmp_path, Machine("local", "auto", 2, 2, ("5", "7")), nothing)
@@ -109,7 +102,7 @@ def test_jobs_at_once_have_gpus_of_their_own(tmp_path: Path) -> None:
 def test_a_signal_lets_jobs_save_and_starts_no_more(tmp_path: Path) -> None:
     saves = f"trap 'echo saved >> {tmp_path}/said; exit 75' TERM; touch {tmp_path}/at-work; sleep 30 & wait"
     jobs = [errand("pretrain/long", saves), errand("convert/later", f"echo later >> {tmp_path}/said", "pretrain/long")]
-    with signalled_when(lambda: (tmp_path / "at-work").exists()), pytest.raises(Interrupted, match="same command"):
+    with signalled_when((tmp_path / "at-work").exists), pytest.raises(Interrupted, match="same command"):
         run_jobs(jobs, tmp_path, TWO_CORES, nothing)
     assert lines(tmp_path / "said") == ["saved"]
 
@@ -172,3 +165,9 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_scheduler_that_cannot_start_is_told_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SNAKEMAKE_PROFILE", "no-such-profile")
+    with pytest.raises(SuperInfoError, match=r"snakemake\.log: Snakemake ended with 1 before any job did: .+profile"):
+        run_jobs([errand("pretrain/one", "true")], tmp_path, TWO_CORES, nothing)
