@@ -34,7 +34,8 @@ class Benched:
     tables: list[Table]
     failures: dict[str, Outcome]
     """By the job's name."""
-    plan: Plan
+    finished: list[Path]
+    """Folders of the runs that its tables stand on."""
 
 
 def run_suite(suite: Suite, runs: Path, machine: Machine) -> Benched:
@@ -58,7 +59,12 @@ def run_suite(suite: Suite, runs: Path, machine: Machine) -> Benched:
                 if outcome.state != "done" and plan.jobs[name].artifact is None:
                     outcome.write(folder / "jobs" / f"{name}.json")
         tables = write_outputs(suite, plan, runs)
-        return Benched(folder, tables, failures(plan, folder), plan)
+        return Benched(folder, tables, failures(plan, folder), _finished(plan))
+
+
+def _finished(plan: Plan) -> list[Path]:
+    records = [plan.jobs[cell.job].artifact for cell in plan.cells]
+    return list(dict.fromkeys(record.parent for record in records if record is not None))
 
 
 def foresee_suite(suite: Suite, runs: Path, machine: Machine) -> str:

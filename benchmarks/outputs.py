@@ -19,8 +19,6 @@ from superinfo.spec import identity_hash
 from transfer.probing.recipe import ProbeRecipe
 from transfer.recipe import DetectRecipe
 
-RECORDS = Path(__file__).parents[1] / "results" / "records"
-"""Committed."""
 PICTURES = "pictures.png"
 """Of a detection run."""
 SUFFIXES = {"terminal": "txt", "latex": "tex"}
@@ -115,11 +113,3 @@ def _unfinished(cells: list[Cell], plan: Plan, folder: Path) -> Iterator[Unfinis
         name = cell.job.partition("/")[2]
         state = "interrupted" if outcome is None else "failed"
         yield Unfinished(folder, name, cell.recipe.name, cell.origin.name, cell.seed, state, reason)
-
-
-def publish_records(plan: Plan, runs: Path) -> None:
-    """Copy the runs that the tables stand on, with what belongs to them, into the committed records."""
-    from results.publish import publish
-
-    done = {path.parent for cell in plan.cells if (path := plan.jobs[cell.job].artifact)}
-    publish(runs, RECORDS, sorted(done))

@@ -33,6 +33,9 @@ RowName = Annotated[str, Field(pattern=r"^[A-Za-z0-9+_-][A-Za-z0-9+._-]*$", max_
 Line = Annotated[str, Field(pattern=r"^\P{C}*$", max_length=500)]
 """A text without control characters: it is shown on terminals, whoever wrote the file that it is from."""
 
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""Of images, parameters, epochs; or a seed. Frames keep 64 bits."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -215,7 +218,7 @@ class Cost(Spec):
 
     wall_seconds: float
     peak_memory_mib: float
-    parameters: int
+    parameters: Count
     flops: float | None = None
     """Multiply-adds of one forward pass at the stated input, counted by fvcore."""
     flops_input: str | None = None
@@ -306,9 +309,9 @@ class Who(Spec):
     method: str
     term: str
     dataset: str | None
-    epochs: int | None
+    epochs: Count | None
     """None where a file from elsewhere does not say."""
-    seed: int
+    seed: Count
     encoder: EncoderSpec
     recipe_hash: str | None
     """Of the pretraining recipe; None for random initialisation and for files from elsewhere."""
@@ -324,10 +327,10 @@ class What(Spec):
     task: str
     dataset: str
     split: str
-    samples: int
+    samples: Count
     """Images evaluated."""
     protocol: str
-    protocol_version: int
+    protocol_version: Count
 
 
 class Metric(Spec):
@@ -346,7 +349,7 @@ class Record(JsonArtifact):
     run: str
     command: str | None
     """That repeats the measurement, typed where it was started; None where no command line did."""
-    seed: int
+    seed: Count
     who: Who
     what: What
     metrics: dict[str, Metric]

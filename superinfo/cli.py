@@ -176,9 +176,7 @@ def bench(
     executor: Annotated[str, typer.Option(help="local, slurm or kubernetes.")] = "local",
     device: Device = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Run nothing: list the jobs, and what they take.")] = False,
-    publish: Annotated[
-        bool, typer.Option("--publish", help="Copy the records, and what belongs to them, into results/records.")
-    ] = False,
+    publish: Annotated[bool, typer.Option("--publish", help="Copy what is finished into results/records.")] = False,
 ) -> None:
     """Run a whole suite, or what is left of it; prints its tables and the folder of its outputs."""
     from benchmarks.bench import foresee_suite, run_suite
@@ -191,9 +189,10 @@ def bench(
         return
     benched = run_suite(resolved, runs, machine)
     if publish:
-        from benchmarks.outputs import publish_records
+        from results.publish import RECORDS
+        from results.publish import publish as publish_runs
 
-        publish_records(benched.plan, runs)
+        publish_runs(runs, RECORDS, benched.finished)
     from results.render import FORMATS
 
     print(FORMATS["terminal"](benched.tables), end="")

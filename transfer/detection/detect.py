@@ -28,8 +28,8 @@ def detect(
 
     Resumes an unfinished run, leaves a finished one alone. Beside the record: the detector (`model_final.pth` and
     `config.yaml`), curves (`metrics.json`, `tensorboard/`), predictions and `pictures.png`. With `evaluate_only`
-    nothing is trained: see `transfer.detection.again`. `command` is the line that repeats it, for the record. Raises UserError on bad input, and Diverged, EvidenceRefused and
-    Interrupted as `train` does.
+    nothing is trained: see `transfer.detection.again`. `command` is the line that repeats it, for the record. Raises
+    UserError on bad input, and Diverged, EvidenceRefused and Interrupted as `train` does.
     """
     from superinfo.device import pick_device
     from superinfo.processes import is_main_process

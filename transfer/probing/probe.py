@@ -43,7 +43,8 @@ def probe(
 
     Frozen features are kept below `runs/features`, for every probe that needs the same ones. Leaves a finished run
     alone; fine-tuning resumes an unfinished one, other probes begin anew from the features that are there. `command`
-    is the line that repeats the measurement, for the record. Raises UserError on bad input, Diverged on a loss that is not finite, Interrupted on SIGTERM and SIGUSR1.
+    is the line that repeats the measurement, for the record. Raises UserError on bad input, Diverged on a loss that
+    is not finite, Interrupted on SIGTERM and SIGUSR1.
     """
     subject = open_encoder(checkpoint, recipe.encoder, seed)
     path = record_path(recipe, subject.who, seed, runs)
