@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from benchmarks.jobs import load_task
@@ -56,7 +57,7 @@ def find_faults(suite: Suite, machine: Machine) -> Findings:
             if row.pretrain is not None:
                 _check_pretraining(row, machine, found)
             elif row.checkpoint is not None:
-                _try(lambda row=row: _read_checkpoint(row), found.wrong, f"row {row.label!r}")
+                _try(partial(_read_checkpoint, row), found.wrong, f"row {row.label!r}")
         for task in table.tasks:
             _check_task(task, found)
     return found

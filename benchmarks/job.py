@@ -30,11 +30,13 @@ def main() -> int:
     outcome = run(plan, name, int(threads))
     if outcome is None:
         return Interrupted.exit_code
-    for path in {
-        Path(outcome_file).resolve(),
-        outcome_path(Path(plan["folder"]), name),
-    }:  # two, where they do not share
-        outcome.write(path)
+    try:
+        # One file, unless Snakemake has its outputs elsewhere than on the disk that all jobs share.
+        for path in {Path(outcome_file).resolve(), outcome_path(Path(plan["folder"]), name)}:
+            outcome.write(path)
+    except OSError:  # as of a full disk: no job can say how it ended, so no more are to start
+        os.kill(int(parent), signal.SIGTERM)
+        raise
     return 0
 
 
@@ -43,8 +45,9 @@ def run(plan: dict[str, Any], name: str, threads: int) -> Outcome | None:
     folder, job = Path(plan["folder"]), plan["jobs"][name]
     for need in job["needs"]:
         before = Outcome.read(outcome_path(folder, need))
-        if before is None or before.state == "failed":
-            return Outcome("blocked", reason=f"{need} failed")
+        assert before is not None, f"{need}: Snakemake starts a job when those that it needs have ended"
+        if before.state == "failed":
+            return Outcome("blocked", reason=f"{need} failed: {before.reason}")
         if before.state == "blocked":
             return before
     log = log_path(folder, name)

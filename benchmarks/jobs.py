@@ -164,9 +164,9 @@ class _Planned:
         detects = isinstance(recipe, DetectRecipe)
         gpus = self.machine.gpus_for(resources, None if detects else 1)
         start = "random" if isinstance(origin, Random) else str(origin.weights if detects else origin.checkpoint)
-        command = ("superinfo", self.kind, self.task.recipe, "--weights" if detects else "--checkpoint", start)
-        command += (*self._where(self.seed), *(_devices(gpus) if detects else ()), *_set(self.task.set))
-        return self._job(self.name, command, needs, self._record(), resources, gpus)
+        what = ("superinfo", self.kind, self.task.recipe, "--weights" if detects else "--checkpoint", start)
+        how = (*self._where(self.seed), *(_devices(gpus) if detects else ()), *_set(self.task.set))
+        return self._job(self.name, what + how, needs, self._record(), resources, gpus)
 
     def _record(self) -> Path | None:
         origin = self.origin

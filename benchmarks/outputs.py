@@ -109,7 +109,8 @@ def _unfinished(cells: list[Cell], plan: Plan, folder: Path) -> Iterator[Unfinis
         outcome = Outcome.read(outcome_path(folder, cell.job))
         if outcome is None and not log_path(folder, cell.job).exists():
             continue
-        reason = "" if outcome is None else outcome.reason
-        name = cell.job.partition("/")[2]
-        state = "interrupted" if outcome is None else "failed"
-        yield Unfinished(folder, name, cell.recipe.name, cell.origin.name, cell.seed, state, reason)
+        of_whom = (folder, cell.job.partition("/")[2], cell.recipe.name, cell.origin.name, cell.seed)
+        if outcome is None:
+            yield Unfinished(*of_whom, state="interrupted", reason="")
+        else:
+            yield Unfinished(*of_whom, state="failed", reason=outcome.reason)

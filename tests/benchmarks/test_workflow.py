@@ -65,7 +65,7 @@ def test_no_failure_is_tried_again(ended: dict[str, Outcome], folder: Path) -> N
 
 def test_what_needs_a_failed_job_is_not_started_and_names_it(ended: dict[str, Outcome], folder: Path) -> None:
     for name in ("convert/after-failure", "detect/after-blocked"):
-        assert ended[name] == Outcome("blocked", reason="pretrain/code-2 failed")
+        assert ended[name] == Outcome("blocked", reason="pretrain/code-2 failed: no 2")
     assert "never" not in lines(folder / "started")
 
 
