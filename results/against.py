@@ -11,9 +11,9 @@ from results.statistics import ALPHA, FEWEST
 from results.table import Cell, Column, Line, Note, State, Table
 
 METHOD = (
-    "Δ is that of {ours} to {theirs}; it holds at p <= {alpha:g} of a paired t test over seeds where both have the "
-    "same ones, and of Welch's t test elsewhere, adjusted by Holm's method within a column. Fewer than {fewest} "
-    "pretrainings a row are too few to tell a difference from noise."
+    "A difference holds at p <= {alpha:g} of a paired t test over seeds where both have the same ones, and of Welch's "
+    "t test elsewhere, adjusted by Holm's method within a column. Fewer than {fewest} pretrainings a row are too few "
+    "to tell a difference from noise."
 )
 
 
@@ -64,9 +64,9 @@ def _compare(ours: Table | None, theirs: Table | None, names: tuple[str, str]) -
         name=shown.name,
         title=shown.title,
         caption=shown.caption,
-        method=METHOD.format(ours=names[0], theirs=names[1], alpha=ALPHA, fewest=FEWEST),
+        method=METHOD.format(alpha=ALPHA, fewest=FEWEST),
         columns=tuple(columns),
-        lines=tuple(Line(label, tuple(cells)) for label, cells in drawn.items()),
+        lines=tuple(Line(label, tuple(cells), names[1]) for label, cells in drawn.items()),
         published=(),
         notes=notes.all(),
     )

@@ -47,11 +47,9 @@ def method_of(declaration: Declaration, cells: Iterable[Cell]) -> str:
     verdicts = {cell.difference.verdict for cell in cells if cell.difference is not None}
     if verdicts - {Verdict.TOO_FEW}:
         said.append(
-            f"Δ is the difference to the row's own base; it holds at p <= {ALPHA:g} of {TESTS[declaration.test]}, "
-            "adjusted by Holm's method within a column."
+            f"A difference holds at p <= {ALPHA:g} of {TESTS[declaration.test]}, adjusted by Holm's method within a "
+            "column."
         )
-    elif verdicts:
-        said.append("Δ is the difference to the row's own base.")
     if Verdict.TOO_FEW in verdicts:
         said.append(f"Fewer than {FEWEST} pretrainings a row are too few to tell a difference from noise.")
     if any(cell.best for cell in cells):

@@ -1,14 +1,51 @@
 """Whether what is committed is what the records give, and whether it can be believed."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from results.declaration import DECLARATIONS, declared, load_declaration
+from results.committed import BLOCK, README, ROOT, SUFFIXES, committed_tables, render_committed
+from results.declaration import DECLARATIONS
 from results.faults import find_faults, find_table_faults
-from results.publication import FORMATS_COMMITTED, PICTURE, README, picture_of, readme_block, rendered
+from results.literature import examine
 from results.records import Store
-from results.tables import build, build_all
+from results.table import Table
+from results.tables import build_all
 
 
 def check_records(store: Store) -> list[str]:
-    """Return what is wrong with records and with the tables that they give, a finding each; best an empty list."""
+    """Return what is wrong with records and with the tables that they give, one finding each."""
     return [*find_faults(store), *(fault for table in build_all(store) for fault in find_table_faults(table))]
+
+
+def check_committed(store: Store, root: Path = ROOT) -> list[str]:
+    """Return what is wrong with a checkout: its records, its tables, what it quotes, and every generated file."""
+    tables = committed_tables(store, root / DECLARATIONS.relative_to(ROOT))
+    findings = [*check_records(store), *(fault for table in tables for fault in find_table_faults(table))]
+    findings += examine()[1]
+    findings += _drift(tables, store, root)
+    return list(dict.fromkeys(findings))
+
+
+def _drift(tables: list[Table], store: Store, root: Path) -> Iterator[str]:
+    """Yield each generated file that is not what the records give, and each that no declaration asks for."""
+    remedy = "run scripts/render_results.py"
+    files = render_committed(tables, store, root)
+    for path, content in files.items():
+        if not path.exists():
+            yield f"{path}: is missing; {remedy}"
+        elif path.read_bytes() != content:
+            yield f"{path}: {_first_difference(path.read_bytes(), content)}; {remedy}"
+    for suffix in SUFFIXES:
+        for path in sorted((root / DECLARATIONS.relative_to(ROOT)).glob(f"*.{suffix}")):
+            if path not in files:
+                yield f"{path}: no declaration beside it; remove it or add one"
+    names = {table.name for table in tables}
+    for found in BLOCK.finditer((root / README).read_text()):
+        if found["name"] not in names:
+            yield f"{root / README}: no table is declared by the name {found['name']!r}"
+
+
+def _first_difference(there: bytes, wanted: bytes) -> str:
+    pairs = zip(there.splitlines(), wanted.splitlines(), strict=False)
+    number = next((number for number, (one, other) in enumerate(pairs, 1) if one != other), None)
+    return "differs from what the records give" + (f" in line {number}" if number and b"\0" not in there else "")

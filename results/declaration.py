@@ -3,14 +3,13 @@
 import re
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from results.literature import PublishedFilter
 from results.records import Run, Unfinished
-from superinfo.recipes import recipe_names
-from superinfo.spec import Later, Spec, load_recipe
+from superinfo.spec import Spec, load_recipe
 
 DECLARATIONS = Path(__file__).parent / "tables"
 """With the tables that the committed records give, `<name>.md` and `<name>.tex`."""
@@ -61,6 +60,7 @@ class Pretrained(Spec):
     method: Pattern | None = None
     term: Pattern | None = None
     pretraining_set: Pattern | None = None
+    """Empty for random initialisation, and where a file from elsewhere does not say."""
     encoder: Pattern | None = None
     epochs: int | None = None
     recipe_hash: str | None = None
@@ -80,8 +80,8 @@ class Pretrained(Spec):
         )
 
     def awaits(self, unfinished: Unfinished) -> bool:
-        """Return whether an unfinished run is to be the row's, of which it tells the name alone."""
-        return self.name is not None and _fits(self.name, unfinished.name)
+        """Return whether an unfinished run may be one of these: it tells the name alone."""
+        return _fits(self.name, unfinished.name)
 
 
 class Row(Spec):
@@ -108,6 +108,8 @@ class Group(Spec):
 
     header: str = ""
     runs: Measured
+    pretrained: Pretrained = Pretrained()
+    """Whose runs count."""
     metrics: tuple[str | MetricColumn, ...]
     published: PublishedFilter | None = None
     """Which of others' figures are quoted in these columns."""
@@ -126,8 +128,6 @@ class Declaration(Spec):
     groups: tuple[Group, ...] = Field(min_length=1)
     rows: Literal["auto"] | tuple[Row, ...] = "auto"
     """auto: a row for each pretraining there is; its base is the same recipe without the term."""
-    pretrained: Annotated[Pretrained, Later] = Pretrained()
-    """Whose runs count at all."""
     seeds: tuple[int, ...] = ()
     """Seeds that each row is to have a run of; those that there are if none is given."""
     test: Literal["paired", "welch", "none"] = "paired"
@@ -156,11 +156,6 @@ class Declaration(Spec):
 def load_declaration(source: str | Path) -> Declaration:
     """Read a declaration by path, or by the name of one in `tables/`. Raises UserError as `load_recipe` does."""
     return load_recipe(Declaration, source, DECLARATIONS)
-
-
-def declared() -> list[str]:
-    """Return the names of the tables in `tables/`."""
-    return recipe_names(DECLARATIONS)
 
 
 def _fits(pattern: Pattern | None, text: str) -> bool:

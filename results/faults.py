@@ -43,18 +43,18 @@ def find_table_faults(table: Table) -> list[str]:
         where = f"table {table.name}, column {column.key}"
         cells = [(line, line.cells[index]) for line in table.lines]
         faults += [f"{where}: {fault}" for fault in _column_faults(column, cells)]
-    faults += [
-        f"table {table.name}: {line.label!r} is measured and published at once"
-        for line in (*table.lines, *table.published)
-        for cell in line.cells
-        if cell.state is (State.PUBLISHED if line in table.lines else State.MEASURED)
-    ]
+    for lines, foreign in ((table.lines, State.PUBLISHED), (table.published, State.MEASURED)):
+        faults += [
+            f"table {table.name}: {line.label!r} stands among rows of the other kind, with a {foreign.value} figure"
+            for line in lines
+            if any(cell.state is foreign for cell in line.cells)
+        ]
     faults += [
         f"table {table.name}: {line.label!r} quotes a figure without its source"
         for line in table.published
         if any(cell.state is State.PUBLISHED and not cell.source for cell in line.cells)
     ]
-    return list(dict.fromkeys(faults))
+    return faults
 
 
 def _without_manifest(store: Store) -> Iterator[str]:
@@ -92,7 +92,7 @@ def _odd_figures(run: Run) -> Iterator[str]:
             yield f"{run.folder}: {name} {value:g} lies outside its own interval {low:g} to {high:g}; a fraction?"
     for kind in BOUNDS:
         ap, ap50, ap75 = (values.get(f"{kind}/{name}") for name in ("AP", "AP50", "AP75"))
-        if None not in {ap, ap50, ap75} and 20 * (ap or 0) < (ap50 or 0) + 5 * (ap75 or 0):
+        if ap is not None and ap50 is not None and ap75 is not None and 20 * ap < ap50 + 5 * ap75:
             yield f"{run.folder}: {kind}/AP {ap:g} is too small beside AP50 {ap50:g} and AP75 {ap75:g}; a fraction?"
 
 

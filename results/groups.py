@@ -4,16 +4,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import get_args
 
 from results.cells import Slot
 from results.declaration import Declaration, Group, MetricColumn
+from results.literature import PublishedFilter
 from results.metrics import check_known, digits, style
 from results.protocols import Protocol
 from results.records import Run, Store, Unfinished
 from results.remarks import remarks
 from results.replicates import Replicates
-from results.rows import RowRuns, pretraining_recipe
+from results.rows import RowRuns, row_recipe
 from results.table import Column
+from results.vocabulary import MetricName
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,13 @@ class Selection:
         runs = tuple(
             run
             for run in store.runs
-            if group.runs.holds(run) and declaration.pretrained.holds(run) and (not seeds or run.seed in seeds)
+            if group.runs.holds(run) and group.pretrained.holds(run) and (not seeds or run.seed in seeds)
         )
         recipes = frozenset(run.recipe for run in runs)
         unfinished = tuple(
-            one for one in store.unfinished if group.runs.awaits(one, recipes) and (not seeds or one.seed in seeds)
+            one
+            for one in store.unfinished
+            if group.runs.awaits(one, recipes) and group.pretrained.awaits(one) and (not seeds or one.seed in seeds)
         )
         return cls(group, runs, unfinished)
 
@@ -51,6 +56,11 @@ class Selection:
         asked = self.spec.columns
         check_known((one.metric for one in asked), {name for run in self.runs for name in run.metrics}, name)
         return [self._column(one) for one in asked]
+
+    @property
+    def published(self) -> list[PublishedFilter | None]:
+        """Return for each column which of others' figures it quotes."""
+        return [_quoting(self.spec.published, one.metric) for one in self.spec.columns]
 
     def slots(self, rows: Sequence[RowRuns], expected: int) -> list[Slot]:
         """Return what each row has here; `expected` is how many runs it is to have at least."""
@@ -84,6 +94,12 @@ class Selection:
         )
 
 
+def _quoting(published: PublishedFilter | None, metric: str) -> PublishedFilter | None:
+    if published is None or metric not in get_args(MetricName):
+        return None
+    return published.model_copy(update={"metrics": (metric,)})
+
+
 def usual_protocol(slots: Sequence[Slot]) -> Protocol | None:
     """Return how most rows were measured; None if there is no run."""
     protocols = Counter(slot.protocol for slot in slots if slot.protocol is not None)
@@ -92,7 +108,7 @@ def usual_protocol(slots: Sequence[Slot]) -> Protocol | None:
 
 def _slot(runs: Sequence[Run], unfinished: tuple[Unfinished, ...], expected: int) -> Slot:
     protocols = {Protocol.of(run) for run in runs}
-    recipes = {pretraining_recipe(run) for run in runs if run.who.recipe_hash is not None}
+    recipes = {row_recipe(run) for run in runs}
     return Slot(
         replicates=Replicates.of(runs),
         unfinished=unfinished,

@@ -5,6 +5,7 @@ Rows are read from `published/*.csv`, one file for each source; `published/sourc
 """
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -213,7 +214,11 @@ def _typed(cells: dict[str, str]) -> dict[str, object]:
     """Return the cells of a line as the schema types them; what is no number stays text, for the schema to refuse."""
     typed: dict[str, object] = {column: cell for column, cell in cells.items() if column not in NUMBERS}
     numbers = {column: cells[column] for column in NUMBERS if cells[column]}
-    return typed | {k: int(v) if v.isdecimal() else v for k, v in numbers.items()} | {"tags": cells["tags"].split()}
+    return (
+        typed
+        | {k: int(v) if re.fullmatch("[0-9]{1,9}", v) else v for k, v in numbers.items()}
+        | {"tags": cells["tags"].split()}
+    )
 
 
 def _faults(row: Published, sources: Mapping[str, object]) -> Iterator[str]:
@@ -221,7 +226,7 @@ def _faults(row: Published, sources: Mapping[str, object]) -> Iterator[str]:
         yield f"`source` {row.source} is not in {SOURCES}{suggest(row.source, sorted(sources))}"
     if row.value and not row.source_path:
         yield f"a value of {row.source} without `source_path`; name the file or table that has it"
-    if row.value and row.unit == "percent" and 0 < Decimal(row.value) < 1:
+    if row.value and row.unit == "percent" and 0 < Decimal(row.value) <= 1:
         yield f"`value` {row.value} percent looks like a fraction; see `unit`"
     if row.value and Decimal(row.value) > WHOLE[row.unit]:
         yield f"`value` {row.value} is more than {WHOLE[row.unit]}, all there is of a {row.unit}; see `unit`"

@@ -95,12 +95,22 @@ def _lines(shown: Iterable[tuple[Published, int]]) -> Iterator[tuple[Cells, bool
 
 
 def _labels(rows: Sequence[Published]) -> list[str]:
-    """Return what tells the lines' encoders apart: always method and source, the others where they are said."""
-    mixed = [part for part in ("backbone", "pretrain_dataset") if len({getattr(row, part) for row in rows}) > 1]
+    """Return what tells the lines' encoders apart: always method and source, the others where they are said.
+
+    Backbone and pretraining set are named where the lines have several.
+    """
+    several_backbones = len({row.backbone for row in rows}) > 1
+    several_sets = len({row.pretrain_dataset for row in rows} - {"none"}) > 1
     labels = []
     for row in rows:
-        parts = [row.method, *(getattr(row, part) for part in mixed), row.variant]
-        parts += [f"{row.epochs} epochs" if row.epochs else "", f"batch {row.batch_size}" if row.batch_size else ""]
+        parts = [
+            row.method,
+            row.backbone if several_backbones else "",
+            row.pretrain_dataset if several_sets and row.pretrain_dataset != "none" else "",
+            row.variant,
+            f"{row.epochs} epochs" if row.epochs else "",
+            f"batch {row.batch_size}" if row.batch_size else "",
+        ]
         labels.append(f"{', '.join(filter(None, parts))} [{row.source}]")
     return labels
 

@@ -27,7 +27,9 @@ def listed(rows: Sequence[Row], runs: Sequence[Run], unfinished: Sequence[Unfini
     for row in rows:
         own = tuple(run for run in runs if row.match.holds(run))
         names = {run.who.name for run in own}
-        pending = tuple(one for one in unfinished if row.match.awaits(one) or one.name in names)
+        pending = tuple(
+            one for one in unfinished if one.name in names or (row.match.name is not None and row.match.awaits(one))
+        )
         found.append(RowRuns(row.label, row.base, own, pending))
     return found
 
@@ -61,6 +63,17 @@ def pretraining_recipe(run: Run) -> Hashable:
     """Return what is the same for runs of one row: all of a pretraining but its seed."""
     who = run.who
     return who.name, who.method, who.term, who.dataset, who.epochs, who.encoder, who.pixels, _hash(run)
+
+
+def row_recipe(run: Run) -> Hashable:
+    """Return what runs must share to have a mean: their pretraining but for its seed.
+
+    Of files from elsewhere nobody knows more than who writes such files and their encoder: each is a pretraining.
+    """
+    who = run.who
+    if who.recipe_hash is None and who.tensors_sha256 is not None:
+        return who.method, who.encoder, who.pixels
+    return pretraining_recipe(run)
 
 
 def _hash(run: Run) -> str:

@@ -19,7 +19,7 @@ FEWEST = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class TTest:
     """Of the hypothesis that two means are the same, two-sided."""
 
     difference: float
@@ -41,7 +41,7 @@ def standard_deviation(values: Sequence[float]) -> float | None:
     return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))
 
 
-def paired_t_test(ours: Sequence[float], base: Sequence[float]) -> Test:
+def paired_t_test(ours: Sequence[float], base: Sequence[float]) -> TTest:
     """Test the differences of at least two pairs against zero (Student 1908)."""
     differences = [a - b for a, b in zip(ours, base, strict=True)]
     spread = standard_deviation(differences)
@@ -49,7 +49,7 @@ def paired_t_test(ours: Sequence[float], base: Sequence[float]) -> Test:
     return _test(mean(differences), spread / math.sqrt(len(differences)), len(differences) - 1)
 
 
-def welch_t_test(ours: Sequence[float], base: Sequence[float]) -> Test:
+def welch_t_test(ours: Sequence[float], base: Sequence[float]) -> TTest:
     """Test two independent samples of at least two values each, of unlike variance (Welch 1947)."""
     parts = []
     for values in (ours, base):
@@ -80,10 +80,10 @@ def judge(difference: float, p: float | None, *, higher_is_better: bool) -> Verd
     return Verdict.BETTER if (difference > 0) == higher_is_better else Verdict.WORSE
 
 
-def _test(difference: float, error: float, freedom: float) -> Test:
+def _test(difference: float, error: float, freedom: float) -> TTest:
     """Test a difference of a standard error; one without any error is certain."""
     if error == 0:
-        return Test(difference, float(difference == 0), (difference, difference))
+        return TTest(difference, float(difference == 0), (difference, difference))
     p = 2 * float(stdtr(freedom, -abs(difference / error)))
     reach = float(stdtrit(freedom, 1 - ALPHA / 2)) * error
-    return Test(difference, p, (difference - reach, difference + reach))
+    return TTest(difference, p, (difference - reach, difference + reach))

@@ -1,7 +1,4 @@
-"""A table as data: what is measured, its lines, and what each cell stands on.
-
-Built by `tables.py`, drawn by `render/`.
-"""
+"""A table as data: what is measured, the lines, what each cell stands on. Built by `tables.py`, drawn by `render/`."""
 
 from dataclasses import dataclass
 from enum import Enum

@@ -12,6 +12,7 @@ from results.groups import Selection, usual_protocol
 from results.marks import Notes
 from results.metrics import summarise
 from results.protocols import Protocol
+from results.quoted import citations, quoted_lines
 from results.records import Run, Store, Unfinished
 from results.rows import RowRuns, every, listed
 from results.table import Cell, Column, Difference, Line, Table
@@ -24,16 +25,20 @@ def build(declaration: Declaration, store: Store) -> Table:
     blocks = [_fill(selection, declaration, rows) for selection in selections]
     notes = Notes()
     lines = tuple(_line(index, row, blocks, notes) for index, row in enumerate(rows))
+    columns = tuple(column.shown for block in blocks for column in block.columns)
+    filters = [wanted for selection in selections for wanted in selection.published]
+    published = quoted_lines(filters, columns, notes) if any(filters) else ()
     measured = [(block.selection.spec.header, usual_protocol(block.slots)) for block in blocks]
     return Table(
         name=declaration.name,
         title=declaration.title,
         caption=caption_of(measured, sorted(frozenset().union(*(one.common for one in selections)))),
         method=method_of(declaration, [cell for line in lines for cell in line.cells]),
-        columns=tuple(column.shown for block in blocks for column in block.columns),
+        columns=columns,
         lines=lines,
-        published=(),
+        published=published,
         notes=notes.all(),
+        sources=citations(published),
     )
 
 
@@ -51,12 +56,6 @@ def build_all(store: Store) -> list[Table]:
         awaited = tuple(one for recipe in recipes for one in pending.get(recipe, ()))
         tables.append(build(_declare(protocol, recipes, runs), Store(store.folder, tuple(runs), awaited, ())))
     return tables
-
-
-def find_unplaced(store: Store) -> list[Unfinished]:
-    """Return the unfinished runs that no table of `build_all` has, for want of any finished run of their recipe."""
-    recipes = {run.recipe for run in store.runs}
-    return [one for one in store.unfinished if one.recipe not in recipes]
 
 
 @dataclass(frozen=True)

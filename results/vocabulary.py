@@ -99,7 +99,7 @@ NEIGHBOURS = frozenset[Tag]({"k10", "k20", "k100", "k200"})
 EXCLUSIVE = (ARCHITECTURES, SCHEDULES, LIBRARIES, CLASSIFIERS, EPOCHS, LAYERS, NEIGHBOURS)
 """Of each set a row has at most one."""
 
-NEEDS: dict[Tag, Tag] = {"4conv1fc": "fpn", "moco_protocol": "c4"}
+NEEDS: dict[Tag, Tag] = {"4conv1fc": "fpn"}
 """A tag that makes no sense without another one."""
 
 TOLD_WHERE_ROWS_DIFFER = ARCHITECTURES | SCHEDULES | LAYERS | NEIGHBOURS | frozenset[Tag]({"offline", "last_epoch"})

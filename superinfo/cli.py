@@ -5,12 +5,15 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from superinfo.errors import Interrupted, SuperInfoError, UserError
 from superinfo.repeat import RUNS, command_line
+
+if TYPE_CHECKING:
+    from results.table import Table
 
 app = typer.Typer(
     add_completion=False,
@@ -205,28 +208,64 @@ def bench(
 
 @app.command()
 def table(
-    suite: Annotated[str | None, typer.Argument(help="A suite's name or YAML file.")] = None,
-    records: Annotated[Path | None, typer.Option(help="Instead of a suite: a folder of records.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A suite or a table of results/tables; or its YAML file.")] = None,
+    records: Annotated[Path | None, typer.Option(help="Folder of records; without a name, all of them.")] = None,
     runs: Runs = RUNS,
-    format: Annotated[str, typer.Option(help="terminal, md or csv.")] = "terminal",
+    format: Annotated[str, typer.Option(help="terminal, md, csv, latex or html.")] = "terminal",
+    against: Annotated[Path | None, typer.Option(help="Another folder: what moved since, and is it noise?")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Print what is wrong with the committed tables, or with --records.")
+    ] = False,
 ) -> None:
-    """Print the comparison table of a suite, or of all records in a folder."""
+    """Print a comparison table, or those of all records in a folder; compare two folders; check."""
     from results.render import FORMATS
 
     if format not in FORMATS:
         raise UserError(f"--format {format}: choose {', '.join(FORMATS)}")
-    if (suite is None) == (records is None):
-        raise UserError("table: name either a suite or --records DIR")
-    if suite is not None:
-        from benchmarks.outputs import suite_tables
-        from benchmarks.suite import load_suite
+    if check:
+        if name is not None or against is not None:
+            raise UserError("table --check: takes no name and no --against; --records DIR checks another folder")
+        _check(records)
+        return
+    if name is None and records is None:
+        raise UserError("table: name a suite or a table, or give --records DIR")
+    shown = _tables(name, records or runs)
+    if against is not None:
+        from results.against import compare_sets
 
-        print(FORMATS[format](suite_tables(load_suite(suite), runs)), end="")
-    elif records is not None:
-        from results.records import find_records
-        from results.tables import compare_all
+        shown = compare_sets(shown, _tables(name, against), (str(records or runs), str(against)))
+    print(FORMATS[format](shown), end="")
 
-        print("\n".join(FORMATS[format](found) for found in compare_all(find_records(records))), end="")
+
+def _tables(name: str | None, folder: Path) -> "list[Table]":
+    """Return the named table from a folder of records, or those of all records in it."""
+    if name is not None:
+        from benchmarks.tables import tables_by_name
+
+        return tables_by_name(name, folder)
+    from results.leftovers import describe_leftovers
+    from results.records import read_store
+    from results.tables import build_all
+    from superinfo.progress import say
+
+    store = read_store(folder)
+    for line in describe_leftovers(store):
+        say(line)
+    return build_all(store)
+
+
+def _check(records: Path | None) -> None:
+    from results.check import check_committed, check_records
+    from results.publish import RECORDS
+    from results.records import read_store
+
+    store = read_store(records or RECORDS)
+    findings = check_committed(store) if records is None else check_records(store)
+    for finding in findings:
+        print(finding)
+    if findings:
+        raise SuperInfoError(f"{len(findings)} findings in {len(store.runs)} records and their tables")
+    print(f"{len(store.runs)} records and their tables: nothing found")
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ SIMCLR = "simclr_r18w25_scenes_6e"
             ["probe", "linear_cifar10", "--checkpoint", "random", "--set", "task.solver.rate=1"],
             "`task.solver.rate` is not",
         ),
-        (["table"], "name either a suite or --records DIR"),
+        (["table"], "name a suite or a table, or give --records DIR"),
         (["table", "--records", "."], "no record.json below it"),
         (["bench", "nothing"], "nothing: no recipe of that name"),
     ],

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.suite import load_suite, suite_table
+from benchmarks.outputs import suite_tables
+from benchmarks.suite import load_suite
 from pretrain.recipe import RECIPES as PRETRAIN
 from pretrain.recipe import PretrainRecipe
-from results.render import render_markdown
+from results.check import check_committed
+from results.publish import RECORDS
+from results.records import read_store
+from results.render import FORMATS
 from superinfo.artifacts import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Manifest, Pixels
 from superinfo.cli import app
 from superinfo.recipes import recipe_names
@@ -40,9 +44,13 @@ def test_an_example_runs(example: str, tmp_path: Path) -> None:
 
 def test_the_demos_table_is_that_of_the_committed_records() -> None:
     shown = README.split("<!-- table: demo -->")[1].split("<!-- end of table -->")[0]
-    table = suite_table(load_suite("demo"), ROOT / "results" / "records")
-    assert [line.runs for line in table.lines] == [1, 1, 1]
-    assert shown.strip() == render_markdown(table).strip()
+    tables = suite_tables(load_suite("demo"), RECORDS)
+    assert [line.runs for line in tables[0].lines] == ["1", "1", "1"]
+    assert shown.strip() == FORMATS["md"](tables).strip()
+
+
+def test_every_committed_table_is_that_of_the_committed_records() -> None:
+    assert check_committed(read_store(RECORDS)) == []
 
 
 def test_the_committed_records_are_of_the_recipes_as_they_are() -> None:

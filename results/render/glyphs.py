@@ -1,6 +1,7 @@
 """Any text as LaTeX that shows it."""
 
 import re
+import unicodedata
 
 LONG_WORD = 30
 """Letters; a longer word may be broken every few."""
@@ -23,17 +24,17 @@ _SPECIAL = {
     **{letter: f"{{{letter}}}" for letter in "[]*"},  # at the start of a row, an argument of the one before
 }
 _SYMBOLS = {
-    "–": r"\textendash{}",
+    "\N{EN DASH}": r"\textendash{}",
     "—": r"\textemdash{}",
-    "‘": r"\textquoteleft{}",
-    "’": r"\textquoteright{}",
+    "\N{LEFT SINGLE QUOTATION MARK}": r"\textquoteleft{}",
+    "\N{RIGHT SINGLE QUOTATION MARK}": r"\textquoteright{}",
     "“": r"\textquotedblleft{}",
     "”": r"\textquotedblright{}",
     "…": r"\textellipsis{}",
     "€": r"\texteuro{}",
     "\N{MINUS SIGN}": "$-$",
     "±": r"$\pm$",
-    "×": r"$\times$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     "→": r"$\rightarrow$",
@@ -42,17 +43,16 @@ _SYMBOLS = {
     "≥": r"$\geq$",
     "∞": r"$\infty$",
 }
-_GREEK = dict(
-    zip(
-        "ΓΔΘΛΞΠΣΥΦΨΩαβγδεζηθικλμνξπρςστυφχψω",
-        (
-            "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega alpha beta gamma delta varepsilon zeta eta theta "
-            "iota kappa lambda mu nu xi pi rho varsigma sigma tau upsilon varphi chi psi omega"
-        ).split(),
-        strict=True,
-    )
-)
-_SHOWN = _SPECIAL | _SYMBOLS | {letter: rf"$\{name}$" for letter, name in _GREEK.items()}
+_GREEK = "ΓΔΘΛΞΠΣΥΦΨΩαβγδεζηθικλμνξπρστυφχψω"
+
+
+def _greek(letter: str) -> str:
+    """Return TeX's command, which is the letter's name, in capitals as the letter is."""
+    name = unicodedata.name(letter).split()[-1].lower().replace("lamda", "lambda")
+    return f"$\\{name.capitalize() if letter.isupper() else name}$"
+
+
+_SHOWN = _SPECIAL | _SYMBOLS | {letter: _greek(letter) for letter in _GREEK}
 
 
 def latex_text(text: str) -> str:
@@ -63,6 +63,11 @@ def latex_text(text: str) -> str:
     return " ".join(_word(word) for word in text.split(" "))
 
 
+def latex_length(text: str) -> int:
+    """Return how many letters `latex_text` shows."""
+    return len(text) + sum(len(f"U+{ord(letter):04X}") - 1 for letter in text if not _has_glyph(letter))
+
+
 def _word(word: str) -> str:
     pieces = [word] if len(word) <= LONG_WORD else _PIECES.findall(word)
     letters = r"\allowbreak{}".join("".join(map(_letter, piece)) for piece in pieces)
@@ -70,6 +75,10 @@ def _word(word: str) -> str:
 
 
 def _letter(letter: str) -> str:
-    if letter in _SHOWN:
-        return _SHOWN[letter]
-    return letter if _LATIN.fullmatch(letter) else rf"\texttt{{U+{ord(letter):04X}}}"
+    if not _has_glyph(letter):
+        return rf"\texttt{{U+{ord(letter):04X}}}\allowbreak{{}}"
+    return _SHOWN.get(letter, letter)
+
+
+def _has_glyph(letter: str) -> bool:
+    return letter in _SHOWN or _LATIN.fullmatch(letter) is not None

@@ -5,27 +5,31 @@ import re
 from collections.abc import Iterator, Sequence
 from html import escape
 from itertools import groupby
+from typing import Any
 
 import pandas as pd
 from great_tables import GT
 from great_tables import html as markup
 
-from results.render.parts import BASE, LABEL, PUBLISHED, RUNS, Entry, Head, Sheet, words
+from results.render.parts import BASE, LABEL, PUBLISHED, RUNS, Entry, Head, Sheet, Tone, words
 from results.render.style import FONT, css_variables
 from results.table import Table
 
-RULES = (
-    "table_border_top_color",
-    "table_border_bottom_color",
-    "heading_border_bottom_color",
-    "column_labels_border_top_color",
-    "column_labels_border_bottom_color",
-    "row_group_border_top_color",
-    "row_group_border_bottom_color",
-    "stub_border_color",
-    "table_body_border_top_color",
-    "table_body_border_bottom_color",
-    "table_body_hlines_color",
+RULES: dict[str, Any] = dict.fromkeys(
+    (
+        "table_border_top_color",
+        "table_border_bottom_color",
+        "heading_border_bottom_color",
+        "column_labels_border_top_color",
+        "column_labels_border_bottom_color",
+        "row_group_border_top_color",
+        "row_group_border_bottom_color",
+        "stub_border_color",
+        "table_body_border_top_color",
+        "table_body_border_bottom_color",
+        "table_body_hlines_color",
+    ),
+    "var(--rule)",
 )
 """Options of great-tables for the colours of lines."""
 
@@ -35,12 +39,19 @@ SHEET = """
 .better { color: var(--better); }
 .worse { color: var(--worse); }
 .gt_row { white-space: nowrap; }
-.gt_stub { white-space: normal; overflow-wrap: anywhere; min-width: 9em; max-width: 24em; }
-.gt_title, .gt_subtitle, .gt_sourcenote { text-align: left !important; overflow-wrap: anywhere; }
+.gt_stub { white-space: normal; overflow-wrap: anywhere; min-width: 8em; max-width: 24em;
+  position: sticky; left: 0; background: var(--ground) !important; }
+.gt_title, .gt_subtitle { text-align: left !important; }
+.prose { position: sticky; left: 0; max-width: min(60em, 100vw - 3em); overflow-wrap: anywhere; }
 .gt_group_heading { font-style: italic; }
+@media (max-width: 40em) { .gt_stub { max-width: 40vw; } }
 """
 """Colours are those of `style.css_variables`, which the page has to have."""
 
+FRAME = """<div class="table" role="region" tabindex="0" style="overflow-x: auto" aria-label="{title}">
+{table}
+</div>
+"""
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -48,11 +59,13 @@ PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-{colours}body {{ margin: 1rem; background: var(--ground); color: var(--text); }}
+{colours}body {{ margin: 1rem; background: var(--ground); color: var(--text); font-family: {font}; }}
+h1 {{ font-size: 1.4rem; }}
 </style>
 </head>
 <body>
 <main>
+<h1>Results</h1>
 {tables}
 </main>
 </body>
@@ -63,7 +76,7 @@ PAGE = """<!DOCTYPE html>
 def render_html(tables: Sequence[Table]) -> str:
     """Return a page of tables that needs nothing else; it follows the reader's choice of light or dark."""
     title = html_text("; ".join(words(table).title for table in tables))
-    return PAGE.format(title=title, colours=css_variables(), tables="\n".join(map(html_table, tables)))
+    return PAGE.format(title=title, font=_font(), colours=css_variables(), tables="\n".join(map(html_table, tables)))
 
 
 def html_table(table: Table) -> str:
@@ -77,29 +90,38 @@ def html_table(table: Table) -> str:
     names = [str(k) for k in range(len(sheet.heads))]
     frame = pd.DataFrame(list(_rows(sheet)), columns=["section", LABEL, *stubs, *names], dtype=str)
     sections = any(section.heading for section in sheet.sections)
-    drawn = (
-        GT(
+    with pd.option_context("mode.string_storage", "python"):  # in which great-tables sets cells twice as fast
+        drawn = GT(
             frame if sections else frame.drop(columns="section"),
             id=identity(table),
             rowname_col=LABEL,
             groupname_col="section" if sections else None,
         )
-        .tab_header(markup(html_text(sheet.title)), markup(html_text(sheet.caption)) if sheet.caption else None)
+    for group, columns in _groups(sheet.heads):
+        drawn = drawn.tab_spanner(markup(html_text(group)), columns, id="-".join(columns), gather=False)
+    for line in (*map(html_text, sheet.remarks), *(f"{_raised([m])} {html_text(text)}" for m, text in sheet.notes)):
+        drawn = drawn.tab_source_note(markup(_prose(line)))
+    text = (
+        drawn.tab_header(
+            markup(_prose(html_text(sheet.title))),
+            markup(_prose(html_text(sheet.caption))) if sheet.caption else None,
+        )
         .tab_stubhead(LABEL)
         .cols_label({str(k): markup(_heading(head)) for k, head in enumerate(sheet.heads)})
         .cols_align("left", BASE if sheet.bases else [])
         .cols_align("right", [RUNS, *names])
-        .fmt_passthrough(escape=False)
-        .tab_options(table_background_color="inherit", table_font_names=list(FONT), **dict.fromkeys(RULES, "var(--rule)"))
+        .fmt_passthrough([LABEL, *stubs, *names], escape=False)
+        .tab_options(
+            container_overflow_x="visible",
+            container_overflow_y="visible",
+            table_background_color="inherit",
+            table_font_names=list(FONT),
+            **RULES,
+        )
         .opt_css(SHEET)
+        .as_raw_html()
     )
-    for group, columns in _groups(sheet.heads):
-        drawn = drawn.tab_spanner(markup(html_text(group)), columns, id="-".join(columns), gather=False)
-    for remark in sheet.remarks:
-        drawn = drawn.tab_source_note(markup(html_text(remark)))
-    for mark, text in sheet.notes:
-        drawn = drawn.tab_source_note(markup(f"{_raised([mark])} {html_text(text)}"))
-    return drawn.as_raw_html()
+    return FRAME.format(title=html_text(sheet.title), table=text)
 
 
 def identity(table: Table) -> str:
@@ -111,6 +133,15 @@ def identity(table: Table) -> str:
 def html_text(text: str) -> str:
     """Return HTML that shows each letter of a text; braces too, which great-tables reads as units of measurement."""
     return escape(text).replace("{", "&#123;").replace("}", "&#125;")
+
+
+def _font() -> str:
+    return ", ".join(f'"{name}"' if " " in name else name for name in FONT)
+
+
+def _prose(line: str) -> str:
+    """Return a line of text that stays in sight when a wide table is scrolled below it."""
+    return f'<div class="prose">{line}</div>'
 
 
 def _groups(heads: Sequence[Head]) -> Iterator[tuple[str, list[str]]]:
@@ -142,7 +173,8 @@ def _rows(sheet: Sheet) -> Iterator[list[str]]:
 
 
 def _cell(entry: Entry, head: Head, place: str) -> str:
-    figure = f'<span class="{entry.tone.value}">{entry.text}{entry.sign}</span>' if entry.text else ""
+    tag = "strong" if entry.tone is Tone.BEST else "span"
+    figure = f'<{tag} class="{entry.tone.value}">{entry.text}{entry.sign}</{tag}>' if entry.text else ""
     spread = f'<span class="spread"> ± {entry.spread}</span>' if entry.spread else ""
     value = "" if entry.value is None else f' data-value="{entry.value!r}"'
     kind = "difference" if head.differences else "cell"

@@ -67,4 +67,4 @@ def _paragraph(text: str) -> str:
 
 def _inline(text: str) -> str:
     """Return text so that Markdown shows each letter of it, also in a cell of a table."""
-    return re.sub(r"[\\|*`<\[\]~&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", text)
+    return re.sub(r"[\\|*`<\[\]~&$]|_(?![A-Za-z0-9])", r"\\\g<0>", text)

@@ -14,7 +14,7 @@ RUNS = "runs"
 BASE = "Δ to"
 DELTA = "Δ"
 
-ABSENT = {State.MISSING: "–", State.RUNNING: "running", State.FAILED: "failed", State.UNDEFINED: "undefined"}
+ABSENT = {State.MISSING: "—", State.RUNNING: "running", State.FAILED: "failed", State.UNDEFINED: "undefined"}
 """What a cell without a figure shows."""
 LEGEND = {
     State.MISSING: "nothing measured or published",
@@ -22,7 +22,7 @@ LEGEND = {
     State.FAILED: "at least one run ended in an error",
     State.UNDEFINED: "measured, but the figure is not a number",
 }
-SIGNS = {Verdict.BETTER: "*", Verdict.WORSE: "*", Verdict.NOISE: "~", Verdict.TOO_FEW: "?"}
+SIGNS = {Verdict.BETTER: "*", Verdict.WORSE: "*", Verdict.NOISE: "≈", Verdict.TOO_FEW: "?"}
 """What follows a difference."""
 UNITS = {"percent": "%"}
 JOINERS = "\u200c\u200d"
@@ -67,7 +67,8 @@ class Entry:
     """A cell under a head."""
 
     text: str
-    """A figure, a signed difference, or a word of ABSENT; empty where there is no difference."""
+    """A figure (of a single run with its interval over test images), a signed difference, or a word of ABSENT; empty
+    where there is no difference."""
     spread: str = ""
     sign: str = ""
     marks: tuple[str, ...] = ()
@@ -131,9 +132,7 @@ def words(table: Table) -> Sheet:
     numbers = _number_sources(table)
     measured = tuple(_row(line, table.columns, heads, {}) for line in table.lines)
     published = tuple(_row(line, table.columns, heads, numbers) for line in table.published)
-    sections = (
-        (Section(MEASURED, measured), Section(PUBLISHED, published)) if published else (Section("", measured),)
-    )
+    sections = (Section(MEASURED, measured), Section(PUBLISHED, published)) if published else (Section("", measured),)
     cited = zip(map(str, range(1, len(table.sources) + 1)), table.sources, strict=True)
     return Sheet(
         title=visible(table.title),
@@ -206,8 +205,9 @@ def _figure(cell: Cell, column: Column, numbers: dict[str, str]) -> Entry:
     if cell.state in ABSENT:
         return Entry(ABSENT[cell.state], marks=marks, tone=Tone.ABSENT)
     assert cell.mean is not None, cell
+    ends = [_number(end, f"z.{column.digits}f") for end in cell.interval or ()]
     return Entry(
-        text=_number(cell.mean, f"z.{column.digits}f"),
+        text=_number(cell.mean, f"z.{column.digits}f") + (f" [{ends[0]}, {ends[1]}]" if ends else ""),
         spread="" if cell.spread is None else _number(cell.spread, f".{column.digits}f"),
         marks=marks,
         tone=Tone.BEST if cell.best else Tone.PLAIN,

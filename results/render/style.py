@@ -1,11 +1,14 @@
 """Colours and fonts that HTML and plots share, light and dark.
 
-Text has a contrast of at least 4.5 to both grounds of its theme and lines one of 3 (WCAG 2.2, AA); the colours of series
-stay apart under each kind of colour blindness. Both are tests.
+Text has a contrast of at least 4.5 to both grounds of its theme, and lines one of 3 (WCAG 2.2, AA); the colours of
+series stay apart under each kind of colour blindness. Tests hold both.
 """
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
 
 FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "Liberation Sans", "DejaVu Sans", "sans-serif")
 MONOSPACE = ("ui-monospace", "SFMono-Regular", "Menlo", "Noto Sans Mono", "DejaVu Sans Mono", "monospace")
@@ -69,8 +72,8 @@ def css_variables() -> str:
     )
 
 
-def plot_style(theme: Theme) -> dict[str, Any]:
-    """Return settings for `matplotlib.rc_context`: the theme's colours and fonts, and files that repeat byte for byte."""
+def plot_style(theme: Theme) -> "dict[RcKeyType, Any]":
+    """Return settings for `matplotlib.rc_context`: a theme's colours and fonts, and files that are always the same."""
     from cycler import cycler
 
     return {

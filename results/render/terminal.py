@@ -17,8 +17,8 @@ from results.table import Table
 
 WIDTH = 120
 """Of text that does not go to a terminal."""
-GAP = 2
-"""Between columns."""
+GAP = 3
+"""Between columns; rich draws one of it."""
 STYLES = {
     Tone.PLAIN: "",
     Tone.BEST: "bold",
@@ -30,25 +30,23 @@ STYLES = {
 
 
 def render_terminal(tables: Sequence[Table], width: int | None = None) -> str:
-    """Return tables as text of at most `width` columns; by default those of the terminal, or WIDTH if there is none.
+    """Return tables as plain text of at most `width` columns; without a width, as they are to be printed.
 
-    Long labels are folded; a table with too many columns is continued below. Figures are never broken: text is wider
-    than `width` only where a label's start and one column are. Colour and bold type are for terminals alone.
+    That is in colour and as wide as the terminal, or plain and WIDTH wide where the output is no terminal. Long labels
+    are folded, and a table with too many columns is continued below. Figures are never broken: text is wider than
+    asked for only where the start of a label and one column are.
     """
-    console = Console()
-    room = width or (console.width if console.is_terminal else WIDTH)
+    here = Console() if width is None and sys.stdout.isatty() else None
+    room = width or (here.width if here else WIDTH)
     drawn = [_draw(words(table), room) for table in tables]
     text = io.StringIO()
     out = Console(
         file=text,
         width=max([room, *(wide for wide, _ in drawn)]),
         height=100,
-        force_terminal=console.is_terminal,
-        color_system="standard" if console.is_terminal and not console.no_color else None,
+        force_terminal=here is not None,
+        color_system="standard" if here and not here.no_color else None,
         legacy_windows=False,
-        markup=False,
-        emoji=False,
-        highlight=False,
     )
     for k, (_, table) in enumerate(drawn):
         if k:
@@ -60,26 +58,23 @@ def render_terminal(tables: Sequence[Table], width: int | None = None) -> str:
 def _draw(sheet: Sheet, room: int) -> tuple[int, RenderableType]:
     """Return the table, and the width that it needs."""
     columns = [_column(head, [row.entries[k] for row in sheet.rows]) for k, head in enumerate(sheet.heads)]
-    widths = [max(map(cell_len, (*header, *cells))) + GAP for header, cells in columns]
-    stubs = [(RUNS, [row.runs for row in sheet.rows])]
-    if sheet.bases:
-        stubs.insert(0, (BASE, [row.base for row in sheet.rows]))
+    widths = [cell_len(lines[0]) + GAP for lines, _ in columns]
     labels = [_with_marks(row.label, row.marks) for row in sheet.rows]
-    texts = [labels, *([cells for name, cells in stubs if name == BASE])]
-    runs = max(map(cell_len, (RUNS, *stubs[-1][1]))) + GAP
-    folded = _fold(texts, room - runs - max(widths, default=0))
-    left = sum(folded) + GAP * (len(folded) - 1) + runs
+    runs = max(map(cell_len, (RUNS, *(row.runs for row in sheet.rows)))) + GAP
+    texts = [labels, *([[row.base for row in sheet.rows]] if sheet.bases else [])]
+    folded = _fold(texts, _room_of_labels(sheet.heads, widths, room - runs))
+    left = sum(folded) + GAP * len(folded) + runs
     parts: list[RenderableType] = [Text(sheet.title, style="bold")]
     wide = left
-    for panel in cut_panels(sheet.heads, widths, room - left):
-        wide = max(wide, left + sum(widths[k] for k in panel))
+    for panel in cut_panels(sheet.heads, widths, room - left + GAP):
+        wide = max(wide, left + sum(widths[k] for k in panel) - GAP)
         parts += [Text(), _grid(sheet, labels, folded, [columns[k] for k in panel], panel)]
     below = [spoken(sheet), *(f"[{mark}] {text}" for mark, text in sheet.notes)]
     return wide, Group(*parts, Text(), *(Text(line, style="dim", overflow="fold") for line in below if line))
 
 
 def _column(head: Head, entries: Sequence[Entry]) -> tuple[list[str], list[str]]:
-    """Return the lines of a heading and the texts of the cells below it, figures aligned at their points."""
+    """Return the lines of a heading and the cells below it, all of one width, figures aligned at their points."""
     tails = [_tail(entry) for entry in entries]
     longest = max(map(cell_len, tails), default=0)
     cells = [
@@ -88,7 +83,13 @@ def _column(head: Head, entries: Sequence[Entry]) -> tuple[list[str], list[str]]
     ]
     narrow = max([12, *map(cell_len, cells)])
     group = [] if head.differences else wrap(head.group, narrow)
-    return [*group, *wrap(head.name, narrow), head.unit], cells
+    lines = [*group, *wrap(head.name, narrow), head.unit]
+    width = max(map(cell_len, (*lines, *cells)))
+    return [_to_the_right(line, width) for line in lines], [_to_the_right(cell, width) for cell in cells]
+
+
+def _to_the_right(text: str, width: int) -> str:
+    return " " * (width - cell_len(text)) + text
 
 
 def _tail(entry: Entry) -> str:
@@ -99,9 +100,17 @@ def _with_marks(text: str, marks: Sequence[str]) -> str:
     return f"{text} [{','.join(marks)}]" if marks else text
 
 
+def _room_of_labels(heads: Sequence[Head], widths: Sequence[int], room: int) -> int:
+    """Return what the figures leave where all fit, else a third, and less where one column would not fit beside it."""
+    columns: dict[int, int] = {}
+    for head, width in zip(heads, widths, strict=True):
+        columns[head.column] = columns.get(head.column, 0) + width
+    return max(room - sum(widths), min(room // 3, room - max(columns.values(), default=0)))
+
+
 def _fold(texts: Sequence[Sequence[str]], room: int) -> list[int]:
     """Return widths of columns of text: their own, or an equal part of the room where that is less."""
-    most = max(12, (room - GAP * (len(texts) - 1)) // len(texts))
+    most = max(len(LABEL), room // len(texts) - GAP)
     return [min(most, max([len(LABEL), *map(cell_len, column)])) for column in texts]
 
 
@@ -112,13 +121,13 @@ def _grid(
     columns: Sequence[tuple[list[str], list[str]]],
     panel: Sequence[int],
 ) -> Grid:
-    grid = Grid(box=box.SIMPLE_HEAD, padding=(0, GAP, 0, 0), pad_edge=False, show_edge=False)
+    grid = Grid(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
     high = max((len(header) for header, _ in columns), default=1)
     for name, width in zip((LABEL, BASE), folded, strict=False):
         grid.add_column(Text("\n" * (high - 1) + name), width=width, overflow="fold")
     grid.add_column(Text("\n" * (high - 1) + RUNS), justify="right", no_wrap=True)
     for header, _ in columns:
-        grid.add_column(Text("\n" * (high - len(header)) + "\n".join(header)), justify="right", no_wrap=True)
+        grid.add_column(Text("\n" * (high - len(header)) + "\n".join(header)), no_wrap=True)
     k = 0
     for section in sheet.sections:
         if section.heading:

@@ -1,5 +1,6 @@
 """Tables as CSV, by pandas: everything, in full precision."""
 
+import csv
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
@@ -42,8 +43,9 @@ FIELDS = (
 def render_csv(tables: Sequence[Table]) -> str:
     """Return tables as one CSV of FIELDS; numbers read back equal to the last digit."""
     frame = pd.DataFrame([row for table in tables for row in _rows(table)], columns=list(FIELDS), dtype=object)
-    # A file name that is no Unicode text cannot be written as such.
-    return frame.to_csv(index=False, lineterminator="\n").encode("utf-8", "backslashreplace").decode()
+    # Text in quotes: a lone carriage return would end a row. A file name that is no Unicode text is escaped.
+    text = frame.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _rows(table: Table) -> Iterator[list[object]]:

@@ -1,15 +1,18 @@
 """The committed rows of others' numbers are what was transcribed from their sources, figure by figure."""
 
 import hashlib
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from results.citations import read_sources
-from results.literature import Published, read_published
+from results.literature import COLUMNS, Published, read_published
+from results.vocabulary import MEANINGS, NEVER_TOLD, TOLD_WHERE_ROWS_DIFFER
 
 TRANSCRIBED = "24a8a1eb267978cc067733059f854a93572d8479c52122edace5671d75e4ad9a"
-"""SHA-256 of the transcription that the rows were made from: its 878 lines sorted, 11 fields each, tabs between them."""
+"""SHA-256 of the transcription that the rows were made from: 878 lines, sorted, of 11 fields with tabs between them."""
 
 COUNTS = {
     "barlowtwins": 2,
@@ -29,7 +32,7 @@ COUNTS = {
     "vissl": 76,
 }
 
-LITERAL = {
+LITERAL: dict[str, list[tuple[str, int | None, str, str, str, str, str]]] = {
     "barlowtwins": [
         ("Barlow Twins", 1000, "linear", "accuracy", "73.5", "percent", "README.md"),
         ("Barlow Twins", 1000, "linear", "top5_accuracy", "91.0", "percent", "README.md"),
@@ -228,3 +231,22 @@ def test_only_others_methods_in_pixpro_are_marked_as_restated() -> None:
 
 def test_the_head_of_a_table_that_was_taken_for_a_row_is_marked() -> None:
     assert [(row.method, row.value) for row in filled if "not_a_result" in row.tags] == [("1", "16")]
+
+
+def test_the_page_tells_of_every_column_source_and_tag() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "published.md").read_text()
+    columns, sources, tags = (
+        re.findall(r"^\| `(\S+)` \|(.*)$", part, re.MULTILINE)
+        for part in re.split(r"^## ", page, flags=re.MULTILINE)[1:4]
+    )
+    required = [name for name, field in Published.model_fields.items() if field.is_required()]
+    assert [name for name, _ in columns] == list(COLUMNS)
+    assert [name for name, rest in columns if rest.startswith(" needed |")] == required
+    assert {name: int(rest.split("|")[0]) for name, rest in sources} == COUNTS | {"superinfo": 34}
+    assert {name: rest.rsplit("|", 2)[-2].strip().strip("`") for name, rest in sources} == {
+        key: source.revision for key, source in read_sources().items()
+    }
+    assert {name: rest.split(" | ")[1].removesuffix(" |") for name, rest in tags} == MEANINGS
+    told = {name: rest.split(" | ")[0].strip() for name, rest in tags}
+    assert {name for name, when in told.items() if when == "never"} == NEVER_TOLD
+    assert {name for name, when in told.items() if when == "where rows differ"} == TOLD_WHERE_ROWS_DIFFER

@@ -1,12 +1,18 @@
 """Tables made by hand: one as in a paper, one too wide for any page, one of hostile names, one of every state."""
 
+import re
+import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from results.table import Cell, Column, Difference, Line, Note, State, Table, Verdict
 
 MakeTable = Callable[..., Table]
+OVERFULL = 1.0
+"""Points by which a line or a page may be too long."""
 
 
 def measured(*values: float, best: bool = False, marks: tuple[str, ...] = (), delta: Difference | None = None) -> Cell:
@@ -102,12 +108,18 @@ def make() -> MakeTable:
             for g in range(groups)
             for k in range(each)
         )
+
+        def better(value: float) -> Difference:
+            return delta(value, Verdict.BETTER)
+
         lines = [
             Line(
                 label,
                 tuple(
                     measured(
-                        10 * r + c + 0.25, 10 * r + c + 0.75, delta=delta(10.0 * r, Verdict.BETTER) if r and shown else None
+                        10 * r + c + 0.25,
+                        10 * r + c + 0.75,
+                        delta=delta(10.0 * r, Verdict.BETTER) if r and shown else None,
                     )
                     for c in range(len(columns))
                 ),
@@ -131,3 +143,30 @@ def rivals(paper: Table) -> Table:
         Line("moco+ip", (cell, cell, cell), base="moco"),
     )
     return Table("rivals", "Rivals", "", "", paper.columns, lines, (), paper.notes[:1])
+
+
+@pytest.fixture
+def compile_latex(tmp_path: Path) -> Callable[[str], str]:
+    """Return a function that compiles a document and returns the words of its PDF, as far as a program reads them.
+
+    It fails on an error, a letter without a glyph, and a line or a page too long by more than OVERFULL points.
+    """
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is not installed")
+
+    def compiled(text: str) -> str:
+        (tmp_path / "table.tex").write_text(text)
+        command = ["pdflatex", "-no-shell-escape", "-halt-on-error", "-interaction=nonstopmode", "table.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+        log = (tmp_path / "table.log").read_text(errors="replace")
+        assert done.returncode == 0, log[-2000:]
+        assert "Missing character" not in log
+        assert "Float too large" not in log
+        assert [out for out in re.findall(r"Overfull \\[hv]box \(([\d.]+)pt", log) if float(out) > OVERFULL] == []
+        for reader in (["pdftotext", "table.pdf", "-"], ["mutool", "draw", "-q", "-F", "txt", "table.pdf"]):
+            if shutil.which(reader[0]):
+                read = subprocess.run(reader, cwd=tmp_path, capture_output=True, text=True, check=True)
+                return " ".join(read.stdout.replace("∆", "Δ").split())  # a sign of mathematics for the letter
+        return ""
+
+    return compiled

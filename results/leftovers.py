@@ -1,0 +1,14 @@
+"""What lies in a folder of records and stands in none of its tables."""
+
+from results.records import Store
+
+
+def describe_leftovers(store: Store) -> list[str]:
+    """Return a line for each unreadable file, and for each unfinished run of whose recipe no run is finished."""
+    recipes = {run.recipe for run in store.runs}
+    lines = [f"{one.path}: left out, cannot be read: {one.reason}" for one in store.unreadable]
+    for one in store.unfinished:
+        if one.recipe not in recipes:
+            reason = f": {one.reason}" if one.reason else ""
+            lines.append(f"{one.folder}: {one.state}{reason}; in no table, as no run of {one.recipe} is finished")
+    return lines

@@ -1,0 +1,69 @@
+"""Two result sets: what moved, by how much, and whether it is more than noise."""
+
+import pytest
+from scipy import stats
+
+from results.against import compare_sets
+from results.table import Cell, State, Table, Verdict
+from results.tables import build_all
+from tests.results.made import SIMCLR, TERM, run, runs, store
+
+OLD = [50.0, 51.0, 52.0, 50.5]
+NEW = [53.0, 54.1, 55.0, 53.4]
+
+
+def compared(ours: list[object], others: list[object]) -> list[Table]:
+    sets = [build_all(store(*side)) for side in (ours, others)]  # type: ignore[arg-type]
+    return compare_sets(sets[0], sets[1], ("new", "old"))
+
+
+def cells(table: Table, label: str) -> tuple[Cell, ...]:
+    return next(line.cells for line in table.lines if line.label == label)
+
+
+def test_what_moved_is_shown_beside_both_figures_and_tested_over_shared_seeds() -> None:
+    (table,) = compared([runs(SIMCLR, NEW)], [runs(SIMCLR, OLD)])
+    old, new = cells(table, SIMCLR)
+    assert [column.header for column in table.columns] == ["old", "new"]
+    assert [column.difference for column in table.columns] == [False, True]
+    assert (old.mean, new.mean, old.difference) == (50.875, 53.875, None)
+    assert new.difference is not None
+    assert new.difference.value == pytest.approx(3.0)
+    assert new.difference.p == pytest.approx(stats.ttest_rel(NEW, OLD).pvalue, abs=1e-12)
+    assert new.difference.verdict is Verdict.BETTER
+    assert not new.best
+
+
+def test_sets_of_other_seeds_are_compared_by_welchs_test() -> None:
+    (table,) = compared([run(SIMCLR, value, seed + 1) for seed, value in enumerate(NEW)], [runs(SIMCLR, OLD)])
+    difference = cells(table, SIMCLR)[1].difference
+    assert difference is not None
+    assert difference.p == pytest.approx(stats.ttest_ind(NEW, OLD, equal_var=False).pvalue, abs=1e-12)
+
+
+def test_a_set_does_not_differ_from_itself() -> None:
+    (table,) = compared([runs(SIMCLR, OLD), runs(TERM, NEW)], [runs(SIMCLR, OLD), runs(TERM, NEW)])
+    for label in (SIMCLR, TERM):
+        difference = cells(table, label)[1].difference
+        assert difference is not None
+        assert (difference.value, difference.verdict) == (0.0, Verdict.NOISE)
+
+
+def test_rows_and_tables_of_one_set_alone_are_kept() -> None:
+    other = runs(TERM, OLD, recipe="other", what={"dataset": "x"})
+    tables = compared([runs(SIMCLR, NEW), runs(TERM, NEW)], [runs(SIMCLR, OLD), other])
+    assert len(tables) == 2
+    old, new = cells(tables[0], TERM)
+    assert (old.state, new.state, new.difference) == (State.MISSING, State.MEASURED, None)
+    old, new = cells(tables[1], TERM)
+    assert (old.state, new.state) == (State.MEASURED, State.MISSING)
+
+
+def test_footnotes_of_both_sets_stay_with_their_figures() -> None:
+    ours, others = (
+        [*runs(SIMCLR, NEW), *runs(TERM, NEW, deviations=[text])] for text in ("new deviation", "old deviation")
+    )
+    (table,) = compared([ours], [others])
+    texts = {note.mark: note.text for note in table.notes}
+    said = [[texts[mark] for mark in cell.marks] for cell in cells(table, TERM)]
+    assert said == [["Old deviation."], ["New deviation."]]
