@@ -1,6 +1,7 @@
 """What is wrong with a suite, found before its first job: all of it, without training or reading images."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -13,6 +14,7 @@ from pretrain.recipe import PretrainRecipe
 from superinfo.datasets.images import find_images
 from superinfo.errors import SuperInfoError
 from superinfo.spec import identity_hash
+from transfer.convert.reading import row_name
 from transfer.probing.recipe import ProbeRecipe
 from transfer.recipe import DetectRecipe
 from transfer.roots import find_detection_set
@@ -116,25 +118,30 @@ def _read_checkpoint(row: Row) -> None:
 
 
 def _find_twins(table: TableSpec, wrong: Faults) -> None:
-    """Note rows, and tasks, that are the same but for their names: a run would count twice."""
-    seen: dict[str, str] = {}
+    """Note rows, and tasks, that are the same but for their labels: a run would count twice."""
+    rows: dict[str, str] = {}
     for row in table.rows:
-        try:
-            same = identity_hash(load_row(row)) if row.pretrain else row.model_dump_json(exclude={"label", "base"})
-        except SuperInfoError:  # told by another check
-            continue
-        if same in seen:
-            wrong.note(table.title, f"rows {seen[same]!r} and {row.label!r} are the same encoder")
-        seen.setdefault(same, row.label)
-    measured: set[str] = set()
+        if (same := _identity(row)) in rows:
+            wrong.note(table.title, f"rows {rows[same]!r} and {row.label!r} are one encoder, or files of one name")
+        elif same is not None:
+            rows[same] = row.label
+    tasks: set[str] = set()
     for task in table.tasks:
-        try:
+        with suppress(SuperInfoError):  # which another check tells
             same = identity_hash(load_task(task))
-        except SuperInfoError:
-            continue
-        if same in measured:
-            wrong.note(table.title, f"task {task.recipe!r} stands twice")
-        measured.add(same)
+            if same in tasks:
+                wrong.note(table.title, f"task {task.recipe!r} stands twice")
+            tasks.add(same)
+
+
+def _identity(row: Row) -> str | None:
+    """Return what sets a row's encoder apart in records, of a file its name; None if its recipe cannot be read."""
+    if row.pretrain is None:
+        return f"file {row_name(row.checkpoint)}" if row.checkpoint else "random"
+    try:
+        return identity_hash(load_row(row))
+    except SuperInfoError:  # which another check tells
+        return None
 
 
 def _try(check: Callable[[], T], told: Faults, who: str) -> T | None:
