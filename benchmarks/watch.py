@@ -81,28 +81,28 @@ class _Lines:
 def _display(title: str, jobs: Sequence[Job], folder: Path) -> Iterator[Callable[[], None]]:
     from rich.console import Console
     from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[count]}"),
         TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
     )
     found = _Jobs(jobs, folder)
     with Progress(*columns, console=Console(stderr=True)) as display:
-        suite = display.add_task(escape(title), total=len(jobs), note="")
+        suite = display.add_task(escape(title), total=len(jobs), count="", note="")
         shown: dict[str, TaskID] = {}
 
         def look() -> None:
             for name, outcome in found.news():
                 if outcome is None:
-                    shown[name] = display.add_task(escape(name), total=1, note="")
+                    shown[name] = display.add_task(escape(name), total=None, count="", note="")
                 else:
                     display.console.print(escape(found.describe(name, outcome)), highlight=False)
                     display.remove_task(shown.pop(name))
-            display.update(suite, completed=found.ended)
+            display.update(suite, completed=found.ended, count=f"{found.ended} of {found.total}")
             for name, task in shown.items():
                 display.update(task, note=escape(found.says(name)))
 

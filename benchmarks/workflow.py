@@ -77,7 +77,6 @@ def _write_plan(jobs: Sequence[Job], folder: Path, machine: Machine) -> Path:
         "folder": str(folder.resolve()),
         "directory": os.getcwd(),
         "gpus": list(machine.gpus),
-        "local": machine.is_local,
         "retries": REQUEUED,
         "jobs": {
             job.name: {

@@ -38,8 +38,8 @@ def find_detection_set(data: AnyDetectionSet) -> None:
 def _places(data: FoundSet) -> Iterator[Path]:
     match data:
         case CocoSet() | LvisSet():
-            for split in (data.train, data.test):
-                yield from (split.json_file, split.images)
+            for images in (data.train, data.test):
+                yield from (images.json_file, images.images)
         case VocSet():
             for lists in (*data.train, data.test):
                 yield from (Path(lists.folder, name) for name in ("JPEGImages", "Annotations"))
