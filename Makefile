@@ -13,8 +13,10 @@ QUIET := $(shell test -t 2 || echo --quiet)
 demo: $(READY)
 	@$(BIN)/superinfo bench demo
 
+# As many processes as there are cores, 8 at most for memory's sake; the cores are shared out among their threads.
 test: $(READY)
-	@$(BIN)/python -m pytest -m "not slow"
+	@cores=$$($(BIN)/python -c 'import os; print(len(os.sched_getaffinity(0)))'); jobs=$$((cores < 8 ? cores : 8)); \
+	OMP_NUM_THREADS=$$((cores / jobs)) $(BIN)/python -m pytest -m "not slow" -n $$jobs --dist worksteal
 
 test-slow: $(READY)
 	@$(BIN)/python -m pytest -m slow

@@ -1,7 +1,7 @@
-"""Write what docs/convert.md shows of the program: the outputs of its commands, and the table of sources.
+"""Write what the pages of docs/ show of the program: outputs of commands, the sources, the schema of records.
 
-    python scripts/render_docs.py            writes them into the page
-    python scripts/render_docs.py --check    fails if the page says anything else
+    python scripts/render_docs.py            writes them into the pages
+    python scripts/render_docs.py --check    fails if a page says anything else
 
 The checkpoints are ResNet-50s with random weights in the layouts of five public projects.
 """
@@ -18,36 +18,41 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
+from results.frame import SCHEMA
 from superinfo import cli
 from superinfo.artifacts import EncoderSpec
 from superinfo.encoders import build_encoder
 from transfer.convert.resnet import to_detectron2
 from transfer.convert.sources import LAYOUTS, Layout
 
-PAGE = Path(__file__).parents[1] / "docs" / "convert.md"
+PAGES = Path(__file__).parents[1] / "docs"
 State = dict[str, Tensor]
 
 
 def main() -> None:
-    """Write or check the page."""
+    """Write or check the pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    before = PAGE.read_text()
-    after = rendered(before)
-    if not check:
-        PAGE.write_text(after)
-    elif masked(after) != masked(before):
-        sys.exit(f"{PAGE}: not what the program says; run scripts/render_docs.py")
+    for page in sorted(PAGES.glob("*.md")):
+        before = page.read_text()
+        after = rendered(before)
+        if not check:
+            page.write_text(after)
+        elif masked(after) != masked(before):
+            sys.exit(f"{page}: not what the program says; run scripts/render_docs.py")
 
 
 def rendered(page: str) -> str:
     """Return a page with its generated parts made anew."""
-    for name, make in (("console", consoles), ("sources", sources)):
+    for name, make in (("console", consoles), ("sources", sources), ("schema", schema)):
         mark = f"<!-- {name} -->\n"
+        if mark not in page:
+            continue
         head, _, rest = page.partition(mark)
         tail = rest.partition(f"<!-- end of {name} -->\n")[2] if f"<!-- end of {name} -->" in rest else rest
         page = f"{head}{mark}\n{make()}\n<!-- end of {name} -->\n{tail}"
@@ -75,6 +80,12 @@ def sources() -> str:
         refused = f"; not converted: {layout.refused}" if layout.refused else ""
         lines.append(f"| `{layout.name}` | {layout.title}{refused} | {online} | {target} | {mean}; {std}{order} |")
     return "\n".join(lines) + "\n"
+
+
+def schema() -> str:
+    """Return the table of a frame's columns."""
+    rows = [(f"`{field.name}`", field.dtype, field.meaning) for field in SCHEMA]
+    return pd.DataFrame(rows, columns=["column", "type", "meaning"]).to_markdown(index=False) + "\n"
 
 
 def consoles() -> str:

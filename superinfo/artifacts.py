@@ -8,13 +8,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from superinfo.errors import UserError
-from superinfo.files import write_atomically, write_json
-from superinfo.schema import migrate
+from superinfo.files import write_atomically
+from superinfo.schema import JsonArtifact
 from superinfo.spec import Later, Spec
 
 if TYPE_CHECKING:
@@ -38,55 +38,6 @@ Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-class JsonArtifact(Spec):
-    """A schema that is stored as one JSON file."""
-
-    def write(self, path: Path) -> None:
-        """Write the artifact atomically."""
-        write_json(path, self.model_dump(mode="json"))
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read and validate. Raises UserError if the file is missing, or as `from_json` does."""
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file") from None
-        return cls.from_json(content, str(path))
-
-    @classmethod
-    def from_json(cls, content: bytes, where: str) -> Self:
-        """Validate a file's content, migrated if it is of an older version.
-
-        Raises UserError, naming `where`, if it is broken, of another schema or of a newer version.
-        """
-        try:
-            return cls.model_validate_json(content)
-        except ValidationError as error:
-            if (migrated := cls._migrated(content, where)) is None:
-                raise cls._refusal(error, where) from None
-        try:
-            return cls.model_validate_json(migrated)
-        except ValidationError as error:
-            raise cls._refusal(error, where) from None
-
-    @classmethod
-    def _migrated(cls, content: bytes, where: str) -> bytes | None:
-        """Return the content of an older version in this one's terms; None of anything else."""
-        try:
-            data = json.loads(content)
-            migrated = migrate(data, cls.model_fields["format"].default, where)
-        except (ValueError, RecursionError):
-            return None
-        return None if migrated is data else json.dumps(migrated).encode()
-
-    @classmethod
-    def _refusal(cls, error: ValidationError, where: str) -> UserError:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        return UserError(f"{where}: not a {cls.__name__} of this version: {field}: {first['msg']}")
 
 
 Arch = Literal[

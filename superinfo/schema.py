@@ -1,16 +1,70 @@
-"""Versions of artifacts: what an older version of this program wrote is migrated when it is read.
+"""Artifacts of one JSON file, and their versions: what an older version of this program wrote is migrated on reading.
 
 `superinfo.record/2` names a schema and its version. Raising a version takes one migration from the version before.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import ValidationError
 
 from superinfo.errors import UserError
-from superinfo.spec import protocol_hash
+from superinfo.files import write_json
+from superinfo.spec import Spec, protocol_hash
 
 Fields = dict[str, Any]
+
+
+class JsonArtifact(Spec):
+    """A schema that is stored as one JSON file."""
+
+    def write(self, path: Path) -> None:
+        """Write the artifact atomically."""
+        write_json(path, self.model_dump(mode="json"))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and validate. Raises UserError if the file is missing, or as `from_json` does."""
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file") from None
+        return cls.from_json(content, str(path))
+
+    @classmethod
+    def from_json(cls, content: bytes, where: str) -> Self:
+        """Validate a file's content, migrated if it is of an older version.
+
+        Raises UserError, naming `where`, if it is broken, of another schema or of a newer version.
+        """
+        try:
+            return cls.model_validate_json(content)
+        except ValidationError as error:
+            if (migrated := cls._migrated(content, where)) is None:
+                raise cls._refusal(error, where) from None
+        try:
+            return cls.model_validate_json(migrated)
+        except ValidationError as error:
+            raise cls._refusal(error, where) from None
+
+    @classmethod
+    def _migrated(cls, content: bytes, where: str) -> bytes | None:
+        """Return the content of an older version in this one's terms; None of anything else."""
+        try:
+            data = json.loads(content)
+            migrated = migrate(data, cls.model_fields["format"].default, where)
+        except (ValueError, RecursionError):
+            return None
+        return None if migrated is data else json.dumps(migrated).encode()
+
+    @classmethod
+    def _refusal(cls, error: ValidationError, where: str) -> UserError:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        return UserError(f"{where}: not a {cls.__name__} of this version: {field}: {first['msg']}")
 
 
 def migrate(data: Any, current: str, where: str) -> Any:

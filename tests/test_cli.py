@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from results.records import read_store
+
 
 def superinfo(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "superinfo.cli", *arguments]
@@ -100,3 +102,25 @@ def test_a_disk_that_fills_leaves_no_part_of_a_file(tmp_path: Path) -> None:
     assert "checkpoint.pt" in last
     assert "Traceback" not in done.stderr
     assert not [path.name for path in tmp_path.rglob("*") if "checkpoint" in path.name]
+
+
+def test_a_run_that_ends_in_an_error_says_so_in_its_folder(tmp_path: Path) -> None:
+    recipe = {
+        "name": "knn_tiny",
+        "protocol": "test",
+        "data": {
+            "name": "x",
+            "train": {"kind": "folder", "name": "x", "root": str(tmp_path / "gone")},
+            "test": {"kind": "scenes", "count": 8, "size": 16, "split": "test"},
+        },
+        "task": {"kind": "knn"},
+        "input_size": 16,
+        "encoder": {"arch": "resnet18", "width": 0.125},
+    }
+    (tmp_path / "tiny.yaml").write_text(json.dumps(recipe))
+    done = superinfo("probe", "tiny.yaml", "--checkpoint", "random", "--device", "cpu", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    (run,) = read_store(tmp_path / "runs").unfinished
+    assert (run.recipe, run.name, run.seed, run.state) == ("knn_tiny", "random", 0, "failed")
+    assert done.stderr.splitlines()[-1] == f"superinfo: {run.reason}"
+    assert "gone: no such folder" in run.reason

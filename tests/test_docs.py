@@ -12,15 +12,16 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
-def test_the_converters_page_shows_what_its_commands_print() -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_shows_what_the_program_says(page: Path) -> None:
     script = ROOT / "scripts" / "render_docs.py"
     spec = importlib.util.spec_from_file_location("render_docs", script)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    page = (ROOT / "docs" / "convert.md").read_text()
-    assert module.masked(module.rendered(page)) == module.masked(page)
+    text = page.read_text()
+    assert module.masked(module.rendered(text)) == module.masked(text)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

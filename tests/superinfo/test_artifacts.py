@@ -13,7 +13,6 @@ from superinfo.artifacts import (
     Conversion,
     Cost,
     EncoderSpec,
-    JsonArtifact,
     Loaded,
     Manifest,
     Metric,
@@ -28,6 +27,7 @@ from superinfo.artifacts import (
     tensors_sha256,
 )
 from superinfo.errors import UserError
+from superinfo.schema import JsonArtifact
 
 PROVENANCE = Provenance(
     created="2025-01-02T03:04:05+00:00",

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from superinfo.artifacts import MANIFEST, RECORD, JsonArtifact, Manifest, Record
+from superinfo.artifacts import MANIFEST, RECORD, Manifest, Record
 from superinfo.errors import UserError
 from superinfo.recipes import recipe_names
-from superinfo.schema import migrate
+from superinfo.schema import JsonArtifact, migrate
 from superinfo.spec import Spec, identity, load_recipe, protocol_hash
 from transfer.probing.recipe import RECIPES as PROBES
 from transfer.probing.recipe import ProbeRecipe
@@ -53,7 +53,9 @@ def test_a_committed_manifest_of_version_1_is_read_with_every_field_it_had() -> 
         assert same == {"execution": {}} | {name: value for name, value in stored.items() if name != "format"}
 
 
-@pytest.mark.parametrize(("model", "name", "shipped", "overrides"), RECIPES, ids=lambda part: str(part)[:40])
+@pytest.mark.parametrize(
+    ("model", "name", "shipped", "overrides"), RECIPES, ids=[" ".join([name, *o]) for _, name, _, o in RECIPES]
+)
 def test_a_record_of_version_1_has_the_protocol_hash_that_its_recipe_has_today(
     model: type[Spec], name: str, shipped: Path, overrides: tuple[str, ...]
 ) -> None:
