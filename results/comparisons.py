@@ -4,7 +4,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from results.statistics import ALPHA, FEWEST, TTest, adjust, judge, mean, paired_t_test, welch_t_test
+from results.statistics import ALPHA, FEWEST, Comparison, adjust, judge, mean, paired_t_test, welch_t_test
 from results.table import Difference
 
 Kind = Literal["paired", "welch"]
@@ -22,8 +22,8 @@ class Sample:
     """Samples of another one are not compared."""
 
 
-def compare(ours: Sample, base: Sample, kind: Kind) -> TTest | None:
-    """TTest two samples; None if they are too small.
+def compare(ours: Sample, base: Sample, kind: Kind) -> Comparison | None:
+    """Test two samples; None if they are too small.
 
     By pairs if `kind` is so and both have the same pretraining and fine-tuning seeds, else as independent ones.
     """

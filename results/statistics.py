@@ -19,8 +19,8 @@ FEWEST = 3
 
 
 @dataclass(frozen=True, slots=True)
-class TTest:
-    """Of the hypothesis that two means are the same, two-sided."""
+class Comparison:
+    """A two-sided t test of whether two means are the same."""
 
     difference: float
     p: float
@@ -41,7 +41,7 @@ def standard_deviation(values: Sequence[float]) -> float | None:
     return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))
 
 
-def paired_t_test(ours: Sequence[float], base: Sequence[float]) -> TTest:
+def paired_t_test(ours: Sequence[float], base: Sequence[float]) -> Comparison:
     """Test the differences of at least two pairs against zero (Student 1908)."""
     differences = [a - b for a, b in zip(ours, base, strict=True)]
     spread = standard_deviation(differences)
@@ -49,7 +49,7 @@ def paired_t_test(ours: Sequence[float], base: Sequence[float]) -> TTest:
     return _test(mean(differences), spread / math.sqrt(len(differences)), len(differences) - 1)
 
 
-def welch_t_test(ours: Sequence[float], base: Sequence[float]) -> TTest:
+def welch_t_test(ours: Sequence[float], base: Sequence[float]) -> Comparison:
     """Test two independent samples of at least two values each, of unlike variance (Welch 1947)."""
     parts = []
     for values in (ours, base):
@@ -80,10 +80,10 @@ def judge(difference: float, p: float | None, *, higher_is_better: bool) -> Verd
     return Verdict.BETTER if (difference > 0) == higher_is_better else Verdict.WORSE
 
 
-def _test(difference: float, error: float, freedom: float) -> TTest:
+def _test(difference: float, error: float, freedom: float) -> Comparison:
     """Test a difference of a standard error; one without any error is certain."""
     if error == 0:
-        return TTest(difference, float(difference == 0), (difference, difference))
+        return Comparison(difference, float(difference == 0), (difference, difference))
     p = 2 * float(stdtr(freedom, -abs(difference / error)))
     reach = float(stdtrit(freedom, 1 - ALPHA / 2)) * error
-    return TTest(difference, p, (difference - reach, difference + reach))
+    return Comparison(difference, p, (difference - reach, difference + reach))

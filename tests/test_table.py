@@ -77,7 +77,7 @@ def test_two_folders_are_compared(table: Run, records: Path) -> None:
 def test_a_folder_against_itself_shows_that_nothing_moved(table: Run) -> None:
     code, shown, _ = table("--records", RECORDS, "--against", RECORDS, "--format", "csv")
     assert code == 0
-    assert set(pd.read_csv(io.StringIO(shown))["delta"].dropna()) == {0.0}
+    assert set(pd.read_csv(io.StringIO(shown))["difference"].dropna()) == {0.0}
 
 
 def test_the_check_of_this_checkout_finds_nothing(table: Run) -> None:

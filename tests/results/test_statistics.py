@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from results.statistics import (
-    TTest,
+    Comparison,
     adjust,
     judge,
     mean,
@@ -69,13 +69,13 @@ def test_one_value_has_no_spread() -> None:
 
 def test_equal_samples_do_not_differ() -> None:
     for found in (paired_t_test([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]), welch_t_test([2.0] * 3, [2.0] * 3)):
-        assert found == TTest(0.0, 1.0, (0.0, 0.0))
+        assert found == Comparison(0.0, 1.0, (0.0, 0.0))
 
 
 def test_a_difference_without_any_spread_is_certain() -> None:
     """The limit of ever smaller spreads; scipy has it too, with a warning."""
     for found in (paired_t_test([2.0, 3.0, 4.0], [1.0, 2.0, 3.0]), welch_t_test([2.0] * 3, [1.0] * 3)):
-        assert found == TTest(1.0, 0.0, (1.0, 1.0))
+        assert found == Comparison(1.0, 0.0, (1.0, 1.0))
 
 
 def test_one_sample_without_spread_is_scipys_too() -> None:
