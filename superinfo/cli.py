@@ -170,24 +170,40 @@ def predict(
 def bench(
     suite: Annotated[str, typer.Argument(help="A suite's name or YAML file.")],
     runs: Runs = RUNS,
+    cores: Annotated[
+        int | None, typer.Option(help="CPU cores that all jobs here share; on a cluster those of each.", min=1)
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Most jobs at once; by default one here, or one for each GPU.", min=1)
+    ] = None,
+    executor: Annotated[str, typer.Option(help="local, slurm or kubernetes.")] = "local",
     device: Device = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Run nothing: list the jobs, and what they take.")] = False,
     publish: Annotated[bool, typer.Option("--publish", help="Copy what is finished into results/records.")] = False,
 ) -> None:
-    """Run a whole suite, or what is left of it; prints its table and the folder of its outputs."""
-    from benchmarks.suite import finished_runs, load_suite, run_suite, suite_tables
-    from results.publish import RECORDS
-    from results.publish import publish as publish_runs
+    """Run a whole suite, or what is left of it; prints its tables and the folder of its outputs."""
+    from benchmarks.bench import foresee_suite, run_suite
+    from benchmarks.machine import describe_machine
+    from benchmarks.suite import load_suite
+
+    resolved, machine = load_suite(suite), describe_machine(executor, device, cores, jobs)
+    if dry_run:
+        print(foresee_suite(resolved, runs, machine))
+        return
+    benched = run_suite(resolved, runs, machine)
+    if publish:
+        from results.publish import RECORDS
+        from results.publish import publish as publish_runs
+
+        publish_runs(runs, RECORDS, benched.finished)
     from results.render import FORMATS
 
-    resolved = load_suite(suite)
-    folder, failures = run_suite(resolved, runs, device)
-    if publish:
-        publish_runs(runs, RECORDS, finished_runs(resolved, runs))
-    print(FORMATS["terminal"](suite_tables(resolved, runs)))
-    print(folder)
-    if failures:
-        kind = UserError if all(isinstance(failure, UserError) for failure in failures) else SuperInfoError
-        raise kind(f"{resolved.name}: {len(failures)} of its runs failed, as said above; run it again when mended")
+    print(FORMATS["terminal"](benched.tables), end="")
+    print(benched.folder)
+    for name, outcome in benched.failures.items():
+        print(f"superinfo: {name}: {outcome.state}: {outcome.reason}", file=sys.stderr)
+    if benched.failures:
+        raise SuperInfoError(f"{resolved.name}: {len(benched.failures)} jobs did not end well; mend and run it again")
 
 
 @app.command()

@@ -45,14 +45,28 @@ def open_standard(spec: Standard, root: Path, field: str) -> ImageSet:
     try:
         return READERS.get(spec.kind, _array)(CLASSES[spec.kind], spec, root)
     except RuntimeError:
-        folder = FOLDERS.get(spec.kind) or CLASSES[spec.kind].base_folder
-        wanted = f"the folder {folder} of its authors' archive, whole"
-        raise UserError(f"{root}: no {spec.kind} here; expected {wanted}, or set {field}.download=true") from None
+        raise _absent(spec, root, field) from None
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         raise UserError(f"{spec.kind}: its label files need the package {package}; pip install {package}") from None
     except OSError as error:
         raise UserError(f"{root}: {' '.join(str(error).split())}; correct {field}.root") from None
+
+
+def find_standard(spec: Standard, root: Path, field: str) -> None:
+    """Raise UserError, as `open_standard` does, if the folder of a set is not there."""
+    if not (root / _folder(spec)).is_dir():
+        raise _absent(spec, root, field)
+
+
+def _folder(spec: Standard) -> str:
+    """Return where a set lies below the root."""
+    return FOLDERS.get(spec.kind) or CLASSES[spec.kind].base_folder
+
+
+def _absent(spec: Standard, root: Path, field: str) -> UserError:
+    wanted = f"the folder {_folder(spec)} of its authors' archive, whole"
+    return UserError(f"{root}: no {spec.kind} here; expected {wanted}, or set {field}.download=true")
 
 
 def _array(source: Source, spec: Standard, root: Path) -> InMemory:
