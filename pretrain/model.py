@@ -85,7 +85,7 @@ def build_model(recipe: PretrainRecipe, seed: int) -> Pretraining:
     torch.manual_seed(seed)
     encoder = build_encoder(recipe.encoder)
     method = _build_method(recipe.method, encoder)
-    return Pretraining(encoder, method, _build_term(recipe.term, encoder.feature_dim))
+    return Pretraining(encoder, method, _build_term(recipe.term, encoder))
 
 
 def _build_method(spec: specs.AnyMethod, encoder: ResNet) -> Method:
@@ -99,9 +99,13 @@ def _build_method(spec: specs.AnyMethod, encoder: ResNet) -> Method:
             return BYOL(encoder, **settings)
         case specs.BarlowTwinsSpec():
             return BarlowTwins(encoder.feature_dim, **settings)
+        case specs.CustomMethodSpec():
+            method = spec.called(encoder)
+            assert isinstance(method, Method)
+            return method
 
 
-def _build_term(spec: specs.AnyTerm, feature_dim: int) -> Term:
+def _build_term(spec: specs.AnyTerm, encoder: ResNet) -> Term:
     settings = spec.model_dump(exclude={"kind"})
     if isinstance(spec, specs.SuperInfoSpec | specs.MIBSpec):
         settings["learned_variance"] = settings.pop("variance") == "learned"
@@ -109,15 +113,19 @@ def _build_term(spec: specs.AnyTerm, feature_dim: int) -> Term:
         case specs.NoTermSpec():
             return Term()
         case specs.SuperInfoSpec():
-            return SuperInfo(feature_dim, **settings)
+            return SuperInfo(encoder.feature_dim, **settings)
         case specs.RCSpec():
-            return RC(feature_dim, **settings)
+            return RC(encoder.feature_dim, **settings)
         case specs.LBESpec():
             return LBE(**settings)
         case specs.IPSpec():
             return IP(**settings)
         case specs.MIBSpec():
-            return MIB(feature_dim, **settings)
+            return MIB(encoder.feature_dim, **settings)
+        case specs.CustomTermSpec():
+            term = spec.called(encoder)
+            assert isinstance(term, Term)
+            return term
 
 
 def _full(tensor: Tensor) -> Tensor:

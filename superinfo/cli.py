@@ -52,7 +52,10 @@ def pretrain(
         print(checkpoint)
 
 
-Layout = Annotated[str | None, typer.Option("--source", help="Who wrote the file, where it does not tell itself.")]
+Layout = Annotated[
+    str | None,
+    typer.Option("--source", help="Who wrote the file, where it does not tell itself; module:NAME is one of yours."),
+]
 Branch = Annotated[str | None, typer.Option(help="online or target: the trained encoder, or its momentum one.")]
 Facts = Annotated[
     list[str] | None,

@@ -175,7 +175,8 @@ def _use(root: Path, variables: Sequence[str]) -> str:
 def _counted(part: FoundPart) -> str:
     files = _number(part.found, "file", "files")
     classes = f" in {_number(part.classes, 'class', 'classes')}" if part.classes else ""
-    more = f", {part.found - part.expected:,} more than published" if (part.expected or part.found) < part.found else ""
+    beyond = part.found - part.expected if part.expected is not None else 0
+    more = f", {beyond:,} more than published" if beyond else ""
     return f"{files}{classes}{more}, {_size(part.bytes)}"
 
 

@@ -268,7 +268,7 @@ _ALL = (
         _voc(2007, 9_963, "trainval", "test"),
         ("detect fasterrcnn_c4_voc2007", "detect fasterrcnn_c4_voc0712_24k"),
         "http://host.robots.ox.ac.uk/pascal/VOC/voc2007/",
-        "trainval and test are unpacked into one folder; the data root is the folder VOCdevkit, or VOC2007 is moved out",
+        "trainval and test go into one folder; the data root is the folder VOCdevkit, or VOC2007 is moved out",
     ),
     Tree(
         "voc2012",

@@ -8,7 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from superinfo.datasets.images import AnyImages, Folder, ImageSet, Labels, ScenesObjects, Standard, open_images
+from superinfo.datasets.images import (
+    AnyImages,
+    CustomImages,
+    Folder,
+    ImageSet,
+    Labels,
+    ScenesObjects,
+    Standard,
+    open_images,
+)
 from superinfo.errors import UserError
 from transfer.probing.contents import Digests, digests, shared
 from transfer.probing.recipe import ProbeData
@@ -89,6 +98,8 @@ def stratified(labels: Labels, share: float, seed: int | Sequence[int]) -> tuple
 
 def split_title(spec: AnyImages) -> str:
     """Return what a set's split is called in a record."""
+    if isinstance(spec, CustomImages):
+        return spec.name
     return spec.subfolder or spec.name if isinstance(spec, Folder) else spec.split
 
 
