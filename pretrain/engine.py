@@ -36,9 +36,18 @@ LOOKED_AT = 256
 """Images of a batch whose features are looked at for collapse."""
 
 
-def pretrain(recipe: PretrainRecipe, seed: int, runs: Path, device: str = "auto", devices: int = 1) -> Path:
+def pretrain(
+    recipe: PretrainRecipe,
+    seed: int,
+    runs: Path,
+    device: str = "auto",
+    devices: int = 1,
+    *,
+    command: str | None = None,
+) -> Path:
     """Train an encoder and return its checkpoint's path; resume an unfinished run, leave a finished one alone.
 
+    `command` is the line that repeats the run, for its manifest.
     Under torchrun or srun the processes are those that they start; otherwise this script is started `devices` times.
     The first process alone says, writes and raises; where it raises, the others exit.
     Raises UserError on bad data, Diverged on a loss that is not finite, Interrupted on SIGTERM and SIGUSR1.
@@ -57,7 +66,7 @@ def pretrain(recipe: PretrainRecipe, seed: int, runs: Path, device: str = "auto"
             return _finished(path, recipe)
 
         if not agreement.first(finished):
-            _Run(recipe, seed, runs, fabric, agreement).train()
+            _Run(recipe, seed, runs, fabric, agreement).train(command)
     return path
 
 
@@ -104,7 +113,7 @@ class _Run:
             self.knn = OnlineKNN(self.recipe.monitor.knn, self.recipe, images, data)
         return newest_state(self.folder, self.recipe_hash)
 
-    def train(self) -> None:
+    def train(self, command: str | None) -> None:
         """Train to the end and publish the checkpoint.
 
         What keeps a run from its end is agreed upon: the first process raises it, the others return.
@@ -144,7 +153,7 @@ class _Run:
             metrics = log.last if log else {}
         if fabric.is_global_zero:
             encoder, execution = self.learner.bare.encoder, self.learner.execution()
-            publish(self.folder, recipe, self.seed, encoder, metrics, execution, self.clock.total())
+            publish(self.folder, command, recipe, self.seed, encoder, metrics, execution, self.clock.total())
         fabric.barrier()
         return None
 

@@ -20,6 +20,7 @@ from superinfo.state import remove_states
 
 def publish(
     folder: Path,
+    command: str | None,
     recipe: PretrainRecipe,
     seed: int,
     encoder: ResNet,
@@ -32,6 +33,7 @@ def publish(
     recipe_hash = identity_hash(recipe)
     Manifest(
         run=folder.name,
+        command=command,
         recipe=recipe.model_dump(mode="json"),
         recipe_hash=recipe_hash,
         tensors_sha256=tensors_sha256(state),

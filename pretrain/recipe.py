@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from superinfo.artifacts import CHECKPOINT, EncoderSpec
 from superinfo.custom import CustomSpec
 from superinfo.datasets.images import AnyImages
+from superinfo.resources import Resources
 from superinfo.runs import run_id
 from superinfo.spec import NotIdentity, Spec, identity_hash
 from superinfo.views import ViewSpec
@@ -242,6 +243,7 @@ class PretrainRecipe(Spec):
     save_minutes: Annotated[float, NotIdentity] = Field(default=10.0, gt=0)
     """Minutes between two saves of the training state that a killed run resumes from."""
     monitor: Annotated[MonitorSpec, NotIdentity] = MonitorSpec()
+    resources: Annotated[Resources, NotIdentity] = Resources()
 
     @model_validator(mode="after")
     def _the_queue_holds_a_batch(self) -> Self:

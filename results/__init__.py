@@ -1,5 +1,5 @@
 """Records to tables."""
 
-from results.records import load_records
+from results.frame import load_records
 
 __all__ = ["load_records"]

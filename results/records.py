@@ -1,14 +1,27 @@
-"""Records from disk, as objects and as one frame."""
+"""The store: all records below a folder, read in parallel; what cannot be read is listed."""
 
-from collections.abc import Mapping
+import json
+import math
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from tempfile import TemporaryFile
+from typing import Any, Literal, TypeVar
 
-import pandas as pd
-
+from results.figures import Figures, Kinds
+from results.folders import look_below
 from superinfo.artifacts import RECORD, Cost, Metric, Provenance, Record, What, Who
-from superinfo.errors import UserError
+from superinfo.errors import SuperInfoError, UserError, printable
+from superinfo.runs import parse_run_id, unfinished_state
+
+PER_PROCESS = 4000
+"""Records at least, for a further process to be worth its start."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +64,10 @@ class Unfinished:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file that is called record.json and cannot be read as one."""
+    """A record that cannot be read, or not in full: then the run is there, with undefined figures where it has none.
+
+    Also a folder that cannot be looked into.
+    """
 
     path: Path
     reason: str
@@ -68,6 +84,135 @@ class Store:
     unreadable: tuple[Unreadable, ...]
 
 
+def read_store(folder: Path) -> Store:
+    """Read every `record.json` below a folder, at any depth; hidden folders are left out.
+
+    Nothing that is found stops it: what cannot be read is in `unreadable`. Raises UserError if there is no such folder,
+    or neither a record nor a run below it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; name one that holds runs")
+    found = look_below(folder)
+    unreadable = [Unreadable(path, printable(reason)) for path, reason in found.faults]
+    runs = []
+    for path, (run, fault) in zip(found.records, _read_all(found.records), strict=True):
+        if run is not None:
+            runs.append(run)
+        if fault:
+            unreadable.append(Unreadable(path, fault))
+    unfinished = []
+    for path in found.unfinished:
+        try:
+            unfinished.append(_read_unfinished(path))
+        except OSError as error:
+            unreadable.append(Unreadable(path, error.strerror or str(error)))
+    if not runs and not unfinished and not unreadable:
+        raise UserError(f"{folder}: no {RECORD} below it; `superinfo detect` and `superinfo probe` write them")
+    return Store(folder, tuple(runs), tuple(unfinished), tuple(sorted(unreadable, key=lambda each: each.path)))
+
+
+Read = tuple[Run | None, str]
+"""A run, and what is wrong with its file; empty where nothing is."""
+
+
+def _read_all(paths: Sequence[Path]) -> list[Read]:
+    """Read records in as many processes as pay, this one among them; the others are started anew, not forked."""
+    processes = max(1, min(len(os.sched_getaffinity(0)), len(paths) // PER_PROCESS))
+    size = -(-len(paths) // processes)
+    first, *others = (paths[i * size : (i + 1) * size] for i in range(processes))
+    with ExitStack() as stack:
+        readers = [stack.enter_context(_start_reader(share)) for share in others]
+        read = _Reader().read_all(first)
+        for reader in readers:
+            answer, _ = reader.communicate()
+            if reader.returncode != 0:
+                raise SuperInfoError(f"a process that read records ended with {reader.returncode}; try again")
+            read += pickle.loads(answer)
+    return read
+
+
+def _start_reader(paths: Sequence[Path]) -> subprocess.Popen[bytes]:
+    root = str(Path(__file__).parents[1])
+    program = f"import sys; sys.path.insert(0, {root!r}); from results.records import serve; serve()"
+    with TemporaryFile() as question:
+        pickle.dump(paths, question)
+        question.seek(0)
+        return subprocess.Popen([sys.executable, "-c", program], stdin=question, stdout=subprocess.PIPE)
+
+
+def serve() -> None:
+    """Read the records whose paths come on stdin, and answer on stdout; what `_read_all` starts."""
+    pickle.dump(_Reader().read_all(pickle.load(sys.stdin.buffer)), sys.stdout.buffer, pickle.HIGHEST_PROTOCOL)
+
+
+class _Reader:
+    """Reads records; what many of them have alike is kept once."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[tuple[tuple[str, str, bool], ...], Kinds] = {}
+        self._alike: dict[object, Any] = {}
+
+    def read_all(self, paths: Sequence[Path]) -> list[Read]:
+        return [self._read(path) for path in paths]
+
+    def _read(self, path: Path) -> Read:
+        try:
+            content, fault = _with_undefined_figures(path.read_bytes())
+            return self._run(path.parent, Record.from_json(content, RECORD)), fault
+        except OSError as error:
+            return None, error.strerror or str(error)
+        except UserError as error:
+            return None, str(error).removeprefix(f"{RECORD}: ")
+
+    def _run(self, folder: Path, record: Record) -> Run:
+        return Run(
+            folder=folder,
+            id=record.run,
+            seed=record.seed,
+            who=self._once(record.who),
+            what=self._once(record.what),
+            metrics=Figures.of(record.metrics, self._kinds),
+            deviations=self._once(tuple(record.deviations)),
+            recipe=self._once(str(record.recipe.get("name", record.run.partition("--")[0]))),
+            recipe_hash=self._once(record.recipe_hash),
+            protocol_hash=self._once(record.protocol_hash),
+            command=record.command,
+            cost=record.cost,
+            provenance=record.provenance,
+        )
+
+    def _once(self, value: T) -> T:
+        kept: T = self._alike.setdefault(value, value)
+        return kept
+
+
+def _with_undefined_figures(content: bytes) -> tuple[bytes, str]:
+    """Return a record with null for each figure that is not finite, and their names in a sentence."""
+    if b"NaN" not in content and b"Infinity" not in content:
+        return content, ""
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError):
+        return content, ""
+    metrics = data.get("metrics") if isinstance(data, dict) else None
+    wrong = []
+    for name, metric in metrics.items() if isinstance(metrics, dict) else ():
+        value = metric.get("value") if isinstance(metric, dict) else None
+        if isinstance(value, float) and not math.isfinite(value):
+            metric["value"] = None
+            wrong.append(f"{name} is {value}")
+    if not wrong:
+        return content, ""
+    return json.dumps(data).encode(), printable(f"{', '.join(wrong)}: no figure, and shown as undefined")
+
+
+def _read_unfinished(folder: Path) -> Unfinished:
+    name = parse_run_id(folder.name)
+    assert name is not None
+    state, reason = unfinished_state(folder)
+    return Unfinished(folder, folder.name, name.recipe, name.row, name.seed, state, reason)
+
+
 def find_records(folder: Path) -> list[Record]:
     """Read every `record.json` below a folder, in path order. Raises UserError if there is none, or one is broken."""
     if not folder.is_dir():
@@ -76,39 +221,3 @@ def find_records(folder: Path) -> list[Record]:
     if not paths:
         raise UserError(f"{folder}: no {RECORD} below it; `superinfo detect` writes them")
     return [Record.read(path) for path in paths]
-
-
-def load_records(folder: Path) -> pd.DataFrame:
-    """Return the records below a folder, a row each.
-
-    Columns: `run`, `seed`; of whom: `name`, `method`, `term`, `pretraining_set`, `epochs`, `pretraining_seed`,
-    `encoder`, `tensors_sha256`; of what: `task`, `dataset`, `split`, `samples`, `protocol`, `protocol_version`;
-    `deviations`; `wall_seconds`, `peak_memory_mib`, `parameters`, `flops`; `commit`, `created`; and one column for
-    each metric, by its name (`mask/AP50`, in the unit its record states). Raises UserError as `find_records` does.
-    """
-    return pd.DataFrame([_row(record) for record in find_records(folder)])
-
-
-def _row(record: Record) -> dict[str, object]:
-    who, what, cost = record.who, record.what, record.cost
-    return {
-        "run": record.run,
-        "seed": record.seed,
-        "name": who.name,
-        "method": who.method,
-        "term": who.term,
-        "pretraining_set": who.dataset,
-        "epochs": who.epochs,
-        "pretraining_seed": who.seed,
-        "encoder": who.encoder.title,
-        "tensors_sha256": who.tensors_sha256,
-        **what.model_dump(),
-        "deviations": "; ".join(record.deviations),
-        "wall_seconds": cost.wall_seconds,
-        "peak_memory_mib": cost.peak_memory_mib,
-        "parameters": cost.parameters,
-        "flops": cost.flops,
-        "commit": record.provenance.commit,
-        "created": record.provenance.created,
-        **{name: metric.value for name, metric in record.metrics.items()},
-    }

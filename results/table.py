@@ -1,4 +1,7 @@
-"""A table as data: what is measured, the lines, and what each cell stands on. Built by `tables.py`, drawn by `render/`."""
+"""A table as data: what is measured, its lines, and what each cell stands on.
+
+Built by `tables.py`, drawn by `render/`.
+"""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -42,7 +45,7 @@ class Difference:
     """95 % confidence interval; None as `p`."""
     verdict: Verdict
     runs: int
-    """Pairs of runs for a paired test, else the smaller of both rows' numbers of runs."""
+    """Pairs of pretrainings for a paired test, else the smaller of both rows' numbers of pretrainings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +57,14 @@ class Cell:
     """None unless the state is MEASURED or PUBLISHED. Of all runs of the row, or there is no mean: leaving out the
     run that failed would flatter the row."""
     spread: float | None = None
-    """Standard deviation over runs (n - 1); None for fewer than two."""
+    """Standard deviation of `values` (n - 1); None for fewer than two."""
     runs: int = 0
     """Runs that have a value; of a published one the number of trials it is the mean of, where its source says so."""
     expected: int = 0
     """Runs that the row should have: finished, failed and unfinished ones."""
     values: tuple[float, ...] = ()
-    """Of each run, in the order of seeds."""
+    """Of each pretraining, the mean of its fine-tunings, in the order of seeds; of each fine-tuning where one
+    pretraining has all of them, as a mark then says."""
     difference: Difference | None = None
     """None in a base row, and where one of the two has no mean."""
     best: bool = False
@@ -71,6 +75,8 @@ class Cell:
     """What it is computed from."""
     source: str | None = None
     """Of a published figure: key of `literature.py`."""
+    interval: tuple[float, float] | None = None
+    """95 % bootstrap interval over test images of a single run's figure, where its record has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class Column:
     """One metric of one measurement."""
 
     key: str
-    """Unique in its table."""
+    """Unique in its table: the metric as records name it, behind its group and a colon if there is one."""
     group: str
     """Header above: what is measured, such as a data set; may be empty."""
     header: str
@@ -89,6 +95,11 @@ class Column:
     """After the point."""
     difference: bool
     """Whether differences to the rows' bases are shown."""
+
+    @property
+    def metric(self) -> str:
+        """Return the name that records give it."""
+        return self.key.removeprefix(f"{self.group}: ")
 
     @property
     def arrow(self) -> str:

@@ -1,139 +1,141 @@
-"""A comparison of rows: mean and spread over runs, and the difference to a baseline row."""
+"""From a store of records to tables: one that is declared, or one for each thing that was measured."""
 
-import math
-import statistics
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from superinfo.artifacts import Record
-from superinfo.errors import UserError
-
-METRICS = ("box/AP", "box/AP50", "box/AP75", "mask/AP", "mask/AP50", "mask/AP75")
-"""Shown by default, in percent."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of a table: what it is called, and its runs, none of which may have been made yet."""
-
-    label: str
-    records: tuple[Record, ...]
+from results.captions import caption_of, method_of
+from results.cells import Figure, Slot, draw_cell, read_figure
+from results.comparisons import find_best, find_differences
+from results.declaration import Declaration, Group, Measured, MetricColumn
+from results.groups import Selection, usual_protocol
+from results.marks import Notes
+from results.metrics import summarise
+from results.protocols import Protocol
+from results.records import Run, Store, Unfinished
+from results.rows import RowRuns, every, listed
+from results.table import Cell, Column, Difference, Line, Table
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One metric of one row. All in the metric's own unit; None where there is no value."""
-
-    mean: float | None
-    """None also where only some of the runs have a value: the others' mean would flatter the row."""
-    spread: float | None
-    """Standard deviation over runs (n - 1); None for fewer than two."""
-    difference: float | None
-    """To the baseline row's mean; None in that row itself."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A row with its figures."""
-
-    label: str
-    runs: int
-    cells: dict[str, Cell]
-
-
-@dataclass(frozen=True)
-class Table:
-    """What is measured, and a line for each row."""
-
-    title: str
-    caption: str
-    baseline: str | None
-    lines: tuple[Line, ...]
-
-
-def compare(title: str, rows: Sequence[Row], baseline: str | None, metrics: Sequence[str] = METRICS) -> Table:
-    """Build the table. `baseline` is the label of the row that the others are compared with.
-
-    Raises UserError if the baseline is no row, if two rows have one label, or if the records measure different things.
-    """
-    labels = [row.label for row in rows]
-    if baseline is not None and baseline not in labels:
-        raise UserError(f"baseline {baseline!r}: no row of that label; rows: {', '.join(labels)}")
-    if twice := [label for label in labels if labels.count(label) > 1]:
-        raise UserError(f"rows: {twice[0]!r} is the label of more than one; give each its own")
-    means = {row.label: {metric: _mean(row, metric) for metric in metrics} for row in rows}
-    lines = []
-    for row in rows:
-        reference = means[baseline] if baseline is not None and row.label != baseline else {}
-        cells = {
-            metric: Cell(
-                mean=(mean := means[row.label][metric]),
-                spread=_spread(row, metric),
-                difference=_difference(mean, reference.get(metric)),
-            )
-            for metric in metrics
-        }
-        lines.append(Line(row.label, len(row.records), cells))
-    return Table(title, _caption(rows, baseline), baseline, tuple(lines))
-
-
-def compare_all(records: Sequence[Record]) -> list[Table]:
-    """Build a table for each recipe that measured, a row for each that pretrained, without a baseline.
-
-    Runs are averaged only where their recipes are the same but for the seed; the hash tells rows of one name apart.
-    """
-    groups: dict[tuple[str, str], dict[tuple[str, str, str], list[Record]]] = {}
-    for record in records:
-        who = (record.who.name, record.who.encoder.title, (record.who.recipe_hash or "")[:8])
-        groups.setdefault((_measured(record), record.recipe_hash), {}).setdefault(who, []).append(record)
-    return [
-        compare(f"{measured} ({recipe_hash[:8]})", _label_apart(rows), None)
-        for (measured, recipe_hash), rows in sorted(groups.items())
-    ]
-
-
-def _label_apart(rows: Mapping[tuple[str, str, str], Sequence[Record]]) -> list[Row]:
-    """Label rows by name, and where names are alike by encoder and recipe hash too."""
-    names = Counter(name for name, _, _ in rows)
-    return [
-        Row(who[0] if names[who[0]] == 1 else f"{who[0]} ({', '.join(filter(None, who[1:]))})", tuple(runs))
-        for who, runs in sorted(rows.items())
-    ]
-
-
-def _measured(record: Record) -> str:
-    what = record.what
-    return (
-        f"{what.task.replace('_', ' ')} on {what.dataset}, {what.split} split of {what.samples:,} images, "
-        f"{what.protocol} v{what.protocol_version}"
+def build(declaration: Declaration, store: Store) -> Table:
+    """Return a declared table. Raises UserError for a metric that no record has and nothing here measures."""
+    selections = [Selection.of(group, declaration, store) for group in declaration.groups]
+    rows = _rows(declaration, selections, store)
+    blocks = [_fill(selection, declaration, rows) for selection in selections]
+    notes = Notes()
+    lines = tuple(_line(index, row, blocks, notes) for index, row in enumerate(rows))
+    measured = [(block.selection.spec.header, usual_protocol(block.slots)) for block in blocks]
+    return Table(
+        name=declaration.name,
+        title=declaration.title,
+        caption=caption_of(measured, sorted(frozenset().union(*(one.common for one in selections)))),
+        method=method_of(declaration, [cell for line in lines for cell in line.cells]),
+        columns=tuple(column.shown for block in blocks for column in block.columns),
+        lines=lines,
+        published=(),
+        notes=notes.all(),
     )
 
 
-def _caption(rows: Sequence[Row], baseline: str | None) -> str:
-    measured = {_measured(record) for row in rows for record in row.records}
-    if len(measured) > 1:
-        raise UserError(
-            f"records measure different things and belong in different tables: {'; '.join(sorted(measured))}"
-        )
-    against = f"; differences are to {baseline}" if baseline else ""
-    return f"{next(iter(measured))}; percent{against}" if measured else "nothing measured yet"
+def build_all(store: Store) -> list[Table]:
+    """Return a table for everything that was measured in one way, with a row for each pretraining."""
+    measured: dict[Protocol, list[Run]] = {}
+    for run in store.runs:
+        measured.setdefault(Protocol.of(run), []).append(run)
+    pending: dict[str, list[Unfinished]] = {}
+    for one in store.unfinished:
+        pending.setdefault(one.recipe, []).append(one)
+    tables = []
+    for protocol, runs in sorted(measured.items()):
+        recipes = sorted({run.recipe for run in runs})
+        awaited = tuple(one for recipe in recipes for one in pending.get(recipe, ()))
+        tables.append(build(_declare(protocol, recipes, runs), Store(store.folder, tuple(runs), awaited, ())))
+    return tables
 
 
-def _values(row: Row, metric: str) -> list[float]:
-    found = (record.metrics.get(metric) for record in row.records)
-    return [entry.value for entry in found if entry is not None and entry.value is not None]
+def find_unplaced(store: Store) -> list[Unfinished]:
+    """Return the unfinished runs that no table of `build_all` has, for want of any finished run of their recipe."""
+    recipes = {run.recipe for run in store.runs}
+    return [one for one in store.unfinished if one.recipe not in recipes]
 
 
-def _mean(row: Row, metric: str) -> float | None:
-    values = _values(row, metric)
-    return statistics.fmean(values) if values and len(values) == len(row.records) else None
+@dataclass(frozen=True)
+class _FilledColumn:
+    """A column with what it has for each row."""
+
+    shown: Column
+    figures: Sequence[Figure]
+    differences: Sequence[Difference | None]
+    best: int | None
 
 
-def _spread(row: Row, metric: str) -> float | None:
-    values = _values(row, metric)
-    return statistics.stdev(values) if len(values) > 1 and len(values) == len(row.records) else None
+@dataclass(frozen=True)
+class _Block:
+    """A group of columns with what it has for each row."""
+
+    selection: Selection
+    slots: Sequence[Slot]
+    remarks: Sequence[Sequence[str]]
+    columns: Sequence[_FilledColumn]
 
 
-def _difference(value: float | None, reference: float | None) -> float | None:
-    return None if value is None or reference is None else math.fsum((value, -reference))
+def _rows(declaration: Declaration, selections: Iterable[Selection], store: Store) -> list[RowRuns]:
+    runs = list({id(run): run for selection in selections for run in selection.runs}.values())
+    unfinished = list({id(one): one for selection in selections for one in selection.unfinished}.values())
+    if declaration.rows == "auto":
+        return every(runs, unfinished, store.folder)
+    return listed(declaration.rows, runs, unfinished)
+
+
+def _fill(selection: Selection, declaration: Declaration, rows: Sequence[RowRuns]) -> _Block:
+    slots = selection.slots(rows, len(declaration.seeds))
+    places = {row.label: index for index, row in enumerate(rows)}
+    bases = [None if row.base is None else places[row.base] for row in rows]
+    columns = []
+    for shown in selection.columns(declaration.name):
+        figures = [read_figure(slot, shown.metric, shown.unit) for slot in slots]
+        differences: list[Difference | None] = [None] * len(rows)
+        best = None
+        if declaration.test != "none":
+            samples = [figure.sample for figure in figures]
+            usual = usual_protocol(slots)
+            alike = [sample if sample and sample.protocol == usual else None for sample in samples]
+            better = shown.higher_is_better
+            differences = find_differences(samples, bases, declaration.test, higher_is_better=better)
+            best = find_best(alike, declaration.test, higher_is_better=better)
+        columns.append(_FilledColumn(shown, figures, differences, best))
+    return _Block(selection, slots, selection.remarks(slots), columns)
+
+
+def _line(index: int, row: RowRuns, blocks: Sequence[_Block], notes: Notes) -> Line:
+    """Return a row; what holds for all its columns is marked at its label."""
+    alone = len(blocks) == 1
+    marks = tuple(notes.mark(text) for text in blocks[0].remarks[index]) if alone else ()
+    cells: list[Cell] = []
+    for block in blocks:
+        of_group = [] if alone else list(block.remarks[index])
+        for column in block.columns:
+            figure = column.figures[index]
+            texts = of_group + ([figure.odd] if figure.odd else [])
+            cells.append(
+                draw_cell(
+                    figure,
+                    block.slots[index],
+                    column.shown.metric,
+                    column.differences[index],
+                    tuple(notes.mark(text) for text in texts),
+                    best=column.best == index,
+                )
+            )
+    return Line(row.label, tuple(cells), row.base, marks)
+
+
+def _declare(protocol: Protocol, recipes: Sequence[str], runs: Sequence[Run]) -> Declaration:
+    metrics = summarise({metric for run in runs for metric in run.metrics})
+    shown = tuple(MetricColumn(metric=metric, difference=index == 0) for index, metric in enumerate(metrics))
+    digest = hashlib.sha256(repr(tuple(protocol)).encode()).hexdigest()[:8]
+    return Declaration(
+        name=f"{recipes[0]}-{digest}",
+        title=f"{', '.join(recipes)} ({protocol.protocol_hash[:8]})",
+        groups=(Group(runs=Measured(), metrics=shown),),
+    )

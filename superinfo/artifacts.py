@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from superinfo.errors import UserError
 from superinfo.files import write_atomically, write_json
+from superinfo.schema import migrate
 from superinfo.spec import Later, Spec
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ RowName = Annotated[str, Field(pattern=r"^[A-Za-z0-9+_-][A-Za-z0-9+._-]*$", max_
 Line = Annotated[str, Field(pattern=r"^\P{C}*$", max_length=500)]
 """A text without control characters: it is shown on terminals, whoever wrote the file that it is from."""
 
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""Of images, parameters, epochs; or a seed. Frames keep 64 bits."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -45,15 +49,44 @@ class JsonArtifact(Spec):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read and validate. Raises UserError if the file is missing, broken or of another schema."""
+        """Read and validate. Raises UserError if the file is missing, or as `from_json` does."""
         try:
-            return cls.model_validate_json(path.read_bytes())
+            content = path.read_bytes()
         except FileNotFoundError:
             raise UserError(f"{path}: no such file") from None
+        return cls.from_json(content, str(path))
+
+    @classmethod
+    def from_json(cls, content: bytes, where: str) -> Self:
+        """Validate a file's content, migrated if it is of an older version.
+
+        Raises UserError, naming `where`, if it is broken, of another schema or of a newer version.
+        """
+        try:
+            return cls.model_validate_json(content)
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"]))
-            raise UserError(f"{path}: not a {cls.__name__} of this version: {field}: {first['msg']}") from None
+            if (migrated := cls._migrated(content, where)) is None:
+                raise cls._refusal(error, where) from None
+        try:
+            return cls.model_validate_json(migrated)
+        except ValidationError as error:
+            raise cls._refusal(error, where) from None
+
+    @classmethod
+    def _migrated(cls, content: bytes, where: str) -> bytes | None:
+        """Return the content of an older version in this one's terms; None of anything else."""
+        try:
+            data = json.loads(content)
+            migrated = migrate(data, cls.model_fields["format"].default, where)
+        except (ValueError, RecursionError):
+            return None
+        return None if migrated is data else json.dumps(migrated).encode()
+
+    @classmethod
+    def _refusal(cls, error: ValidationError, where: str) -> UserError:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        return UserError(f"{where}: not a {cls.__name__} of this version: {field}: {first['msg']}")
 
 
 Arch = Literal[
@@ -185,7 +218,7 @@ class Cost(Spec):
 
     wall_seconds: float
     peak_memory_mib: float
-    parameters: int
+    parameters: Count
     flops: float | None = None
     """Multiply-adds of one forward pass at the stated input, counted by fvcore."""
     flops_input: str | None = None
@@ -194,8 +227,10 @@ class Cost(Spec):
 class Manifest(JsonArtifact):
     """Beside a checkpoint: all it takes to trace or repeat it."""
 
-    format: Literal["superinfo.manifest/1"] = "superinfo.manifest/1"
+    format: Literal["superinfo.manifest/2"] = "superinfo.manifest/2"
     run: str
+    command: str | None
+    """That repeats the run, typed where it was started; None where no command line did."""
     recipe: dict[str, Any]
     recipe_hash: str
     tensors_sha256: str
@@ -274,9 +309,9 @@ class Who(Spec):
     method: str
     term: str
     dataset: str | None
-    epochs: int | None
+    epochs: Count | None
     """None where a file from elsewhere does not say."""
-    seed: int
+    seed: Count
     encoder: EncoderSpec
     recipe_hash: str | None
     """Of the pretraining recipe; None for random initialisation and for files from elsewhere."""
@@ -292,10 +327,10 @@ class What(Spec):
     task: str
     dataset: str
     split: str
-    samples: int
+    samples: Count
     """Images evaluated."""
     protocol: str
-    protocol_version: int
+    protocol_version: Count
 
 
 class Metric(Spec):
@@ -310,9 +345,11 @@ class Metric(Spec):
 class Record(JsonArtifact):
     """One measured cell of a table."""
 
-    format: Literal["superinfo.record/1"] = "superinfo.record/1"
+    format: Literal["superinfo.record/2"] = "superinfo.record/2"
     run: str
-    seed: int
+    command: str | None
+    """That repeats the measurement, typed where it was started; None where no command line did."""
+    seed: Count
     who: Who
     what: What
     metrics: dict[str, Metric]
@@ -320,5 +357,7 @@ class Record(JsonArtifact):
     """From the protocol, one sentence each."""
     recipe: dict[str, Any]
     recipe_hash: str
+    protocol_hash: str
+    """Of the recipe without its name and what the encoder brings along: equal ones measured in the same way."""
     cost: Cost
     provenance: Provenance

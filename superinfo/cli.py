@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from superinfo.errors import Interrupted, SuperInfoError, UserError
+from superinfo.repeat import RUNS, command_line
 
 app = typer.Typer(
     add_completion=False,
@@ -34,7 +35,7 @@ CTRL_C = 130
 def pretrain(
     recipe: Annotated[str, typer.Argument(help="A recipe's name or YAML file.")],
     seed: Seed = 0,
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     device: Device = "auto",
     devices: Devices = 1,
     overrides: Overrides = None,
@@ -47,7 +48,8 @@ def pretrain(
     resolved = load_recipe(PretrainRecipe, recipe, RECIPES, overrides or ())
     from pretrain.engine import pretrain as run
 
-    checkpoint = run(resolved, seed, runs, device, devices)
+    command = command_line("pretrain", recipe, (), seed, runs, overrides or ())
+    checkpoint = run(resolved, seed, runs, device, devices, command=command)
     if is_main_process():
         print(checkpoint)
 
@@ -113,7 +115,7 @@ def detect(
     recipe: Annotated[str, typer.Argument(help="A recipe's name or YAML file.")],
     weights: Annotated[str, typer.Option(help="A folder that `superinfo convert` wrote, or `random`.")],
     seed: Seed = 0,
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     device: Device = "auto",
     devices: Devices = 1,
     evaluate_only: Annotated[
@@ -130,7 +132,9 @@ def detect(
     from transfer.detection.detect import detect as run
 
     start = None if weights == "random" else Path(weights)
-    record = run(resolved, start, seed, runs, device, devices, evaluate_only=evaluate_only)
+    inputs = ["--weights", weights, *(["--evaluate-only"] if evaluate_only else [])]
+    command = command_line("detect", recipe, inputs, seed, runs, overrides or ())
+    record = run(resolved, start, seed, runs, device, devices, evaluate_only=evaluate_only, command=command)
     if is_main_process():
         print(record)
 
@@ -140,7 +144,7 @@ def probe(
     recipe: Annotated[str, typer.Argument(help="A recipe's name or YAML file.")],
     checkpoint: Annotated[str, typer.Option(help="Anyone's checkpoint, as `convert` takes it, or `random`.")],
     seed: Seed = 0,
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     device: Device = "auto",
     overrides: Overrides = None,
 ) -> None:
@@ -151,7 +155,9 @@ def probe(
     resolved = load_recipe(ProbeRecipe, recipe, RECIPES, overrides or ())
     from transfer.probing.probe import probe as run
 
-    print(run(resolved, None if checkpoint == "random" else Path(checkpoint), seed, runs, device))
+    start = None if checkpoint == "random" else Path(checkpoint)
+    command = command_line("probe", recipe, ["--checkpoint", checkpoint], seed, runs, overrides or ())
+    print(run(resolved, start, seed, runs, device, command=command))
 
 
 @app.command()
@@ -171,27 +177,48 @@ def predict(
 @app.command()
 def bench(
     suite: Annotated[str, typer.Argument(help="A suite's name or YAML file.")],
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
+    cores: Annotated[
+        int | None, typer.Option(help="CPU cores that all jobs here share; on a cluster those of each.", min=1)
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Most jobs at once; by default one here, or one for each GPU.", min=1)
+    ] = None,
+    executor: Annotated[str, typer.Option(help="local, slurm or kubernetes.")] = "local",
     device: Device = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Run nothing: list the jobs, and what they take.")] = False,
+    publish: Annotated[bool, typer.Option("--publish", help="Copy what is finished into results/records.")] = False,
 ) -> None:
-    """Run a whole suite, or what is left of it; prints its table and the folder of its outputs."""
-    from benchmarks.suite import load_suite, run_suite, suite_table
-    from results.render import render_terminal
+    """Run a whole suite, or what is left of it; prints its tables and the folder of its outputs."""
+    from benchmarks.bench import foresee_suite, run_suite
+    from benchmarks.machine import describe_machine
+    from benchmarks.suite import load_suite
 
-    resolved = load_suite(suite)
-    folder, failures = run_suite(resolved, runs, device)
-    print(render_terminal(suite_table(resolved, runs)))
-    print(folder)
-    if failures:
-        kind = UserError if all(isinstance(failure, UserError) for failure in failures) else SuperInfoError
-        raise kind(f"{resolved.name}: {len(failures)} of its runs failed, as said above; run it again when mended")
+    resolved, machine = load_suite(suite), describe_machine(executor, device, cores, jobs)
+    if dry_run:
+        print(foresee_suite(resolved, runs, machine))
+        return
+    benched = run_suite(resolved, runs, machine)
+    if publish:
+        from results.publish import RECORDS
+        from results.publish import publish as publish_runs
+
+        publish_runs(runs, RECORDS, benched.finished)
+    from results.render import FORMATS
+
+    print(FORMATS["terminal"](benched.tables), end="")
+    print(benched.folder)
+    for name, outcome in benched.failures.items():
+        print(f"superinfo: {name}: {outcome.state}: {outcome.reason}", file=sys.stderr)
+    if benched.failures:
+        raise SuperInfoError(f"{resolved.name}: {len(benched.failures)} jobs did not end well; mend and run it again")
 
 
 @app.command()
 def table(
     suite: Annotated[str | None, typer.Argument(help="A suite's name or YAML file.")] = None,
     records: Annotated[Path | None, typer.Option(help="Instead of a suite: a folder of records.")] = None,
-    runs: Runs = Path("runs"),
+    runs: Runs = RUNS,
     format: Annotated[str, typer.Option(help="terminal, md or csv.")] = "terminal",
 ) -> None:
     """Print the comparison table of a suite, or of all records in a folder."""
@@ -202,9 +229,10 @@ def table(
     if (suite is None) == (records is None):
         raise UserError("table: name either a suite or --records DIR")
     if suite is not None:
-        from benchmarks.suite import load_suite, suite_table
+        from benchmarks.outputs import suite_tables
+        from benchmarks.suite import load_suite
 
-        print(FORMATS[format](suite_table(load_suite(suite), runs)), end="")
+        print(FORMATS[format](suite_tables(load_suite(suite), runs)), end="")
     elif records is not None:
         from results.records import find_records
         from results.tables import compare_all

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,3 +119,21 @@ def exclusive(path: Path, *, wait: bool) -> Iterator[None]:
         # A record lock: unlike flock's it is not inherited by workers, which may outlive a killed process.
         fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
+
+
+def is_held(path: Path) -> bool:
+    """Whether another process holds the lock on the file `path`, without taking it even for a moment.
+
+    Never ask of a lock that this process holds: closing the file would free it.
+    """
+    try:
+        with path.open("rb") as file:
+            answer = fcntl.fcntl(file, fcntl.F_GETLK, struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    except FileNotFoundError:
+        return False
+    kind: int = struct.unpack(FLOCK, answer)[0]
+    return kind != fcntl.F_UNLCK
+
+
+FLOCK = "hhqqi4x"
+"""Linux's struct flock: type, whence, start, length, process."""

@@ -1,7 +1,9 @@
 """Runs: their ids and folders, the lock on a folder, and what a run says of its machine."""
 
+import json
 import os
 import platform
+import re
 import signal
 import subprocess
 import threading
@@ -11,11 +13,11 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
-from typing import Self
+from typing import Literal, NamedTuple, Self
 
-from superinfo.artifacts import Provenance
-from superinfo.errors import Interrupted, UserError
-from superinfo.files import exclusive
+from superinfo.artifacts import CHECKPOINT, RECORD, Provenance
+from superinfo.errors import Interrupted, SuperInfoError, UserError, printable
+from superinfo.files import exclusive, is_held, write_text
 
 PACKAGES = (
     "torch",
@@ -28,25 +30,75 @@ PACKAGES = (
 )
 
 
+LOCK = ".lock"
+FAILED = "failed"
+"""Lies in the folder of a run that ended in an error: one line of JSON, its reason and its time."""
+
+
 def run_id(row: str, seed: int, recipe_hash: str) -> str:
     """Return `<row>-s<seed>-<hash8>`."""
     return f"{row}-s{seed}-{recipe_hash[:8]}"
+
+
+class RunName(NamedTuple):
+    """What the id of a measurement says."""
+
+    recipe: str
+    row: str
+    """`Who.name` of what is measured."""
+    seed: int
+
+
+def parse_run_id(name: str) -> RunName | None:
+    """Return what the name of a folder says; None if it is not the id of a measurement."""
+    parts = re.fullmatch(r"([A-Za-z0-9+._-]+?)--([A-Za-z0-9+._-]+)-s([0-9]{1,10})-[0-9a-f]{8}", name)
+    return RunName(parts[1], parts[2], int(parts[3])) if parts else None
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the only lock on a run folder, made if need be; the kernel frees it when its process dies.
 
-    Raises UserError if another process holds it.
+    A run that ends in an error within the context leaves the file FAILED, which the next attempt removes. Raises
+    UserError if another process holds the lock.
     """
     with ExitStack() as stack:
         try:
-            stack.enter_context(exclusive(folder / ".lock", wait=False))
+            stack.enter_context(exclusive(folder / LOCK, wait=False))
         except BlockingIOError:
             raise UserError(f"{folder}: another process works on this run; wait for it or stop it") from None
         for left_by_a_killed_run in folder.glob(".*.tmp"):
             left_by_a_killed_run.unlink()
-        yield
+        (folder / FAILED).unlink(missing_ok=True)
+        try:
+            yield
+        except Interrupted:
+            raise
+        except Exception as error:
+            if not any((folder / artifact).exists() for artifact in (CHECKPOINT, RECORD)):
+                _mark_as_failed(folder, error)
+            raise
+
+
+def _mark_as_failed(folder: Path, error: Exception) -> None:
+    said = str(error).strip().splitlines()[-1:] or [""]  # of a process's traceback, its end
+    reason = said[0] if isinstance(error, SuperInfoError) else f"{type(error).__name__}: {said[0]}"
+    line = {"reason": printable(reason)[:500], "time": datetime.now(UTC).isoformat(timespec="seconds")}
+    with suppress(OSError):  # as of a full disk, which the error itself tells
+        write_text(folder / FAILED, json.dumps(line) + "\n")
+
+
+def unfinished_state(folder: Path) -> tuple[Literal["running", "interrupted", "failed"], str]:
+    """Return the state of a run folder that has no artifact, and of a failure the reason; it disturbs no run."""
+    if is_held(folder / LOCK):
+        return "running", ""
+    try:
+        reason = json.loads((folder / FAILED).read_bytes())["reason"]
+    except FileNotFoundError:
+        return "interrupted", ""
+    except (ValueError, TypeError, KeyError):
+        reason = "for a reason that cannot be read"
+    return "failed", printable(str(reason))
 
 
 class StopSignal:

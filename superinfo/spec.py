@@ -52,6 +52,16 @@ def identity_hash(spec: Spec, inputs: Sequence[str] = ()) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+OF_WHOM = ("name", "encoder", "mean", "std", "weights")
+"""Fields of a recipe that measures which are its name, or say what is measured where the encoder does not."""
+
+
+def protocol_hash(fields: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of how a recipe measures, from `identity(recipe)`: equal hashes make figures comparable."""
+    how = {name: value for name, value in fields.items() if name not in OF_WHOM}
+    return hashlib.sha256(json.dumps(how, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
 def identity(value: Any) -> Any:
     """Return a recipe, or a part of one, as plain data without its NotIdentity fields."""
     if isinstance(value, Spec):

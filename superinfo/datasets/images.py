@@ -171,6 +171,19 @@ def open_images(spec: Images, cache: Path, field: str = "data") -> ImageSet:
     return open_standard(spec, root, field)
 
 
+def find_images(spec: Images, field: str = "data") -> None:
+    """Raise UserError, as `open_images` does, if an image set is not where its recipe says, without reading it."""
+    if isinstance(spec, ScenesObjects):
+        return
+    root = data_root(spec.root, f"{field}.root")
+    if isinstance(spec, Folder):
+        _below(root, spec.subfolder, f"{field}.subfolder")
+    elif isinstance(spec, Standard) and not spec.download:
+        from superinfo.datasets.standard import find_standard
+
+        find_standard(spec, root, field)
+
+
 def data_root(root: Path | None, field: str) -> Path:
     """Return the data folder: the recipe's, or `$SUPERINFO_DATA`. Raises UserError if neither exists."""
     named = root or (Path(os.environ["SUPERINFO_DATA"]) if os.environ.get("SUPERINFO_DATA") else None)

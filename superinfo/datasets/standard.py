@@ -36,13 +36,23 @@ def open_standard(spec: Standard, root: Path, field: str) -> ImageSet:
     try:
         return READERS.get(spec.kind, _array)(CLASSES[spec.kind], spec, root)
     except RuntimeError:
-        wanted = f"the folder {TREES[spec.kind].folder} of its authors' archive, whole"
-        raise UserError(f"{root}: no {spec.kind} here; expected {wanted}, or set {field}.download=true") from None
+        raise _absent(spec, root, field) from None
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         raise UserError(f"{spec.kind}: its label files need the package {package}; pip install {package}") from None
     except OSError as error:
         raise UserError(f"{root}: {' '.join(str(error).split())}; correct {field}.root") from None
+
+
+def find_standard(spec: Standard, root: Path, field: str) -> None:
+    """Raise UserError, as `open_standard` does, if the folder of a set is not there."""
+    if not (root / TREES[spec.kind].folder).is_dir():
+        raise _absent(spec, root, field)
+
+
+def _absent(spec: Standard, root: Path, field: str) -> UserError:
+    wanted = f"the folder {TREES[spec.kind].folder} of its authors' archive, whole"
+    return UserError(f"{root}: no {spec.kind} here; expected {wanted}, or set {field}.download=true")
 
 
 def _array(source: Source, spec: Standard, root: Path) -> InMemory:

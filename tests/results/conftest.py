@@ -27,6 +27,7 @@ def record() -> Callable[..., Record]:
         encoder = EncoderSpec.parse({"arch": arch, "stem": "stl", "width": 0.5}, "test")
         return Record(
             run=f"{protocol}--{name}-s{seed}-01234567",
+            command=None,
             seed=seed,
             who=Who(
                 name=name,
@@ -54,6 +55,7 @@ def record() -> Callable[..., Record]:
             deviations=["half the schedule", "one GPU"],
             recipe={},
             recipe_hash="cd" * 32,
+            protocol_hash="ef" * 32,
             cost=Cost(wall_seconds=12.5, peak_memory_mib=300.5, parameters=11, flops=1e9, flops_input="1x3x128x128"),
             provenance=Provenance(created="2025-01-02T03:04:05+00:00", commit="abc+", versions={}, hardware={}),
         )

@@ -2,13 +2,9 @@
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from results import load_records
-from results.records import find_records
 from results.tables import METRICS, Cell, Row, compare, compare_all
 from superinfo.artifacts import Record
 from superinfo.errors import UserError
@@ -135,72 +131,3 @@ def test_encoders_of_one_name_but_another_size_are_not_averaged(record: MakeReco
     assert labels[0] == "a"
     assert "resnet18" in labels[1]
     assert "resnet50" in labels[2]
-
-
-def test_records_are_found_below_a_folder_and_become_a_frame(record: MakeRecord, tmp_path: Path) -> None:
-    written = [record("b", 1.0, 2.0, 3.0, 4.0, 5.0, None), record("a", 7.5, seed=3, metrics=("knn/top1",))]
-    for folder, made in zip(("x/y/b", "x/a"), written, strict=True):
-        made.write(tmp_path / folder / "record.json")
-    (tmp_path / "x" / "other.json").write_text("{}")
-    assert find_records(tmp_path) == [written[1], written[0]]
-
-    frame = load_records(tmp_path)
-    assert list(frame.columns) == [
-        "run",
-        "seed",
-        "name",
-        "method",
-        "term",
-        "pretraining_set",
-        "epochs",
-        "pretraining_seed",
-        "encoder",
-        "tensors_sha256",
-        "task",
-        "dataset",
-        "split",
-        "samples",
-        "protocol",
-        "protocol_version",
-        "deviations",
-        "wall_seconds",
-        "peak_memory_mib",
-        "parameters",
-        "flops",
-        "commit",
-        "created",
-        "knn/top1",
-        *METRICS,
-    ]
-    first, second = (row_ for _, row_ in frame.iterrows())
-    assert first["run"] == "mask_fpn--a-s3-01234567"
-    assert (first["seed"], first["pretraining_seed"], first["epochs"], first["samples"]) == (3, 103, 6, 1000)
-    assert (first["name"], first["method"], first["term"]) == ("a", "simclr", "superinfo")
-    assert (first["pretraining_set"], first["dataset"]) == ("scenes objects (8,000)", "scenes (8 classes)")
-    assert first["encoder"] == "resnet18 x0.5 stl"
-    assert first["tensors_sha256"] == "ab" * 32
-    assert (first["task"], first["split"]) == ("instance_segmentation", "test")
-    assert (first["protocol"], first["protocol_version"]) == ("mask_fpn", 1)
-    assert first["deviations"] == "half the schedule; one GPU"
-    assert (first["wall_seconds"], first["peak_memory_mib"], first["parameters"], first["flops"]) == (
-        12.5,
-        300.5,
-        11,
-        1e9,
-    )
-    assert (first["commit"], first["created"]) == ("abc+", "2025-01-02T03:04:05+00:00")
-    assert first["knn/top1"] == 7.5
-    assert [second[metric] for metric in METRICS[:5]] == [1.0, 2.0, 3.0, 4.0, 5.0]
-    assert pd.isna(second["mask/AP75"])
-    assert pd.isna(second["knn/top1"])
-    assert frame["mask/AP"].dtype == float
-
-
-def test_a_folder_without_records_is_refused_and_a_broken_record_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"gone: no such folder"):
-        load_records(tmp_path / "gone")
-    with pytest.raises(UserError, match=r"no record\.json below it"):
-        load_records(tmp_path)
-    (tmp_path / "record.json").write_text("{}")
-    with pytest.raises(UserError, match=r"record\.json: not a Record"):
-        load_records(tmp_path)

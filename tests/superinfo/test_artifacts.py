@@ -52,6 +52,7 @@ INFO = CheckpointInfo(
 ARTIFACTS: list[JsonArtifact] = [
     Manifest(
         run="simclr_tiny-s3-abababab",
+        command="superinfo pretrain simclr_tiny --seed 3",
         recipe={"views": {"crop_scale": [0.08, 1.0]}, "epochs": 2, "name": None},
         recipe_hash="ab" * 32,
         tensors_sha256="cd" * 32,
@@ -85,6 +86,7 @@ ARTIFACTS: list[JsonArtifact] = [
     ),
     Record(
         run="mask--simclr_tiny-s0-abababab",
+        command="superinfo detect mask --weights random --seed 0",
         seed=0,
         who=Who(
             name="random",
@@ -112,6 +114,7 @@ ARTIFACTS: list[JsonArtifact] = [
         deviations=["half the schedule"],
         recipe={"options": {"SOLVER.MAX_ITER": 10}},
         recipe_hash="ef" * 32,
+        protocol_hash="01" * 32,
         cost=Cost(wall_seconds=1, peak_memory_mib=2, parameters=3),
         provenance=PROVENANCE.model_copy(update={"commit": "0123abc+"}),
     ),
@@ -252,7 +255,7 @@ def test_an_artifact_gives_back_what_was_written(tmp_path: Path, artifact: JsonA
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"format": "superinfo.record/2"}, "format"),
+        ({"format": "superinfo.sonnet/1"}, "format"),
         ({"format": None}, "format"),
         ({"surprise": 1}, "surprise"),
         ({"provenance": {}}, "provenance.created"),

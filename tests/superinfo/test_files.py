@@ -12,7 +12,16 @@ from typing import BinaryIO
 
 import pytest
 
-from superinfo.files import exclusive, file_sha256, new_folder, write_atomically, write_bytes, write_json, write_text
+from superinfo.files import (
+    exclusive,
+    file_sha256,
+    is_held,
+    new_folder,
+    write_atomically,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -228,3 +237,14 @@ def test_waiting_for_a_lock_ends_when_its_holder_does(tmp_path: Path) -> None:
             waiting.wait(0.3)
         holder.kill()
         assert waiting.communicate(timeout=20)[0] == "mine\n"
+
+
+def test_who_asks_whether_a_lock_is_held_neither_takes_nor_frees_it(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    assert not is_held(lock)
+    assert not lock.exists()
+    with another_holder(lock):
+        assert [is_held(lock), is_held(lock)] == [True, True]
+        with pytest.raises(BlockingIOError), exclusive(lock, wait=False):
+            pass
+    assert not is_held(lock)

@@ -1,5 +1,6 @@
 """Runs: their names, their one owner, and what they say of their origin."""
 
+import json
 import mmap
 import os
 import re
@@ -14,8 +15,20 @@ from pathlib import Path
 import pytest
 
 from superinfo import runs
-from superinfo.errors import Interrupted, UserError
-from superinfo.runs import StopSignal, interruptible, locked, peak_memory_mib, provenance, reset_peak_memory, run_id
+from superinfo.artifacts import CHECKPOINT, RECORD
+from superinfo.errors import Diverged, Interrupted, UserError
+from superinfo.runs import (
+    FAILED,
+    StopSignal,
+    interruptible,
+    locked,
+    parse_run_id,
+    peak_memory_mib,
+    provenance,
+    reset_peak_memory,
+    run_id,
+    unfinished_state,
+)
 
 ROOT = Path(__file__).parents[2]
 Git = Callable[..., str]
@@ -25,6 +38,16 @@ def test_a_run_id_is_row_seed_and_the_first_eight_of_the_hash() -> None:
     assert run_id("simclr+superinfo_r50_in1k_200e", 3, "0123456789abcdef" * 4) == (
         "simclr+superinfo_r50_in1k_200e-s3-01234567"
     )
+
+
+@pytest.mark.parametrize("row", ["random", "simclr+superinfo_r50_in1k_200e", "a--b-s1-0123abcd"])
+def test_the_id_of_a_measurement_says_recipe_row_and_seed(row: str) -> None:
+    assert parse_run_id(run_id(f"maskrcnn_fpn--{row}", 12, "0123456789abcdef")) == ("maskrcnn_fpn", row, 12)
+
+
+@pytest.mark.parametrize("name", ["simclr_r50_in1k_200e-s3-01234567", "a--b", "a--b-s1-0123", "demo", "features"])
+def test_any_other_folder_is_not_taken_for_a_measurements(name: str) -> None:
+    assert parse_run_id(name) is None
 
 
 LOCK = """
@@ -58,6 +81,70 @@ def test_an_error_inside_a_locked_run_is_not_taken_for_the_locks(tmp_path: Path)
         raise BlockingIOError("mine")
     with locked(tmp_path / "run"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (Diverged("the loss is not finite"), "the loss is not finite"),
+        (UserError("x.yaml: no such file"), "x.yaml: no such file"),
+        (RuntimeError("out of\nmemory \x1b[31m"), "RuntimeError: memory ?[31m"),
+        (ValueError(), "ValueError: "),
+    ],
+)
+def test_a_run_that_ends_in_an_error_says_so_until_it_is_begun_anew(
+    tmp_path: Path, error: Exception, reason: str
+) -> None:
+    with pytest.raises(type(error)), locked(tmp_path / "run"):
+        raise error
+    assert unfinished_state(tmp_path / "run") == ("failed", reason)
+    (line,) = (tmp_path / "run" / FAILED).read_text().splitlines()
+    assert datetime.now(UTC) - datetime.fromisoformat(json.loads(line)["time"]) < timedelta(minutes=1)
+    with locked(tmp_path / "run"):
+        assert not (tmp_path / "run" / FAILED).exists()
+    assert unfinished_state(tmp_path / "run") == ("interrupted", "")
+
+
+@pytest.mark.parametrize("end", [Interrupted("stopped"), KeyboardInterrupt(), SystemExit(0)])
+def test_a_run_that_is_stopped_has_not_failed(tmp_path: Path, end: BaseException) -> None:
+    with pytest.raises(type(end)), locked(tmp_path / "run"):
+        raise end
+    assert unfinished_state(tmp_path / "run") == ("interrupted", "")
+
+
+@pytest.mark.parametrize("artifact", [CHECKPOINT, RECORD])
+def test_a_finished_run_does_not_become_a_failed_one(tmp_path: Path, artifact: str) -> None:
+    (tmp_path / artifact).touch()
+    with pytest.raises(UserError), locked(tmp_path):
+        raise UserError("its figures differ now")
+    assert not (tmp_path / FAILED).exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff"])
+def test_a_broken_mark_of_failure_is_still_one(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / FAILED).write_bytes(content)
+    assert unfinished_state(tmp_path) == ("failed", "for a reason that cannot be read")
+
+
+WORK = """
+import sys
+from pathlib import Path
+from superinfo.runs import locked
+with locked(Path(sys.argv[1])):
+    print("at work", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_run_at_work_is_seen_as_running_and_a_killed_one_as_interrupted(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WORK, str(tmp_path)]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "at work\n"
+    assert unfinished_state(tmp_path) == ("running", "")
+    process.kill()
+    process.communicate()
+    assert unfinished_state(tmp_path) == ("interrupted", "")
 
 
 def test_a_lock_that_cannot_be_made_is_no_users_quarrel(tmp_path: Path) -> None:

@@ -25,7 +25,9 @@ TOLERANCE = 1e-6
 """In percent: between figures that one machine computes twice."""
 
 
-def evaluate_again(recipe: DetectRecipe, who: Who, seed: int, path: Path, runs: Path, kind: str) -> None:
+def evaluate_again(
+    recipe: DetectRecipe, who: Who, seed: int, path: Path, runs: Path, kind: str, command: str | None
+) -> None:
     """Score the detector of the finished run that trained as this recipe does, without training anything.
 
     If that run is the one at `path`, its figures are compared with its record's, which stays as it is. Else, where the
@@ -48,7 +50,7 @@ def evaluate_again(recipe: DetectRecipe, who: Who, seed: int, path: Path, runs: 
             _compare(Record.read(path), evaluate(cfg, detector.model, test))
         else:
             notes = [f"evaluated only; trained by the run {run.name}"]
-            publish(recipe, who, seed, path, Setting(splits, cfg, []), detector.model, 0.0, notes)
+            publish(recipe, who, seed, path, Setting(splits, cfg, []), detector.model, 0.0, notes, command)
 
 
 def _trained_alike(recipe: DetectRecipe, who: Who, seed: int, runs: Path) -> Path:

@@ -22,13 +22,14 @@ def detect(
     devices: int = 1,
     *,
     evaluate_only: bool = False,
+    command: str | None = None,
 ) -> Path:
     """Fine-tune and evaluate a detector from a converted folder, or from random weights if None; return record.json.
 
     Resumes an unfinished run, leaves a finished one alone. Beside the record: the detector (`model_final.pth` and
     `config.yaml`), curves (`metrics.json`, `tensorboard/`), predictions and `pictures.png`. With `evaluate_only`
-    nothing is trained: see `transfer.detection.again`. Raises UserError on bad input, and Diverged, EvidenceRefused and
-    Interrupted as `train` does.
+    nothing is trained: see `transfer.detection.again`. `command` is the line that repeats it, for the record. Raises
+    UserError on bad input, and Diverged, EvidenceRefused and Interrupted as `train` does.
     """
     from superinfo.device import pick_device
     from superinfo.processes import is_main_process
@@ -39,7 +40,7 @@ def detect(
     path = record_path(recipe, who, seed, runs)
     kind = pick_device(device).type
     if evaluate_only:
-        evaluate_again(recipe, who, seed, path, runs, kind)
+        evaluate_again(recipe, who, seed, path, runs, kind, command)
         return path
     if path.exists():
         return path
@@ -47,7 +48,7 @@ def detect(
         if is_main_process():
             stack.enter_context(locked(path.parent))
         if not path.exists():
-            launch(_measure, (recipe, who, weights, seed, path, runs, kind), kind, devices)
+            launch(_measure, (recipe, who, weights, seed, path, runs, kind, command), kind, devices)
     return path
 
 
@@ -61,7 +62,14 @@ def _run_hash(recipe: DetectRecipe, who: Who) -> str:
 
 
 def _measure(
-    recipe: DetectRecipe, who: Who, weights: Path | None, seed: int, path: Path, runs: Path, kind: str
+    recipe: DetectRecipe,
+    who: Who,
+    weights: Path | None,
+    seed: int,
+    path: Path,
+    runs: Path,
+    kind: str,
+    command: str | None,
 ) -> None:
     """Prepare, train, score, and write the record last; in every process of the run."""
     from superinfo.files import write_text
@@ -89,4 +97,5 @@ def _measure(
             evaluation=lambda model: figures(evaluate(cfg, model, test)),
             evaluate_every=recipe.evaluate_every,
         )
-        publish(recipe, who, seed, path, setting, trained.model, trained.seconds, [*start.notes, *trained.notes])
+        notes = [*start.notes, *trained.notes]
+        publish(recipe, who, seed, path, setting, trained.model, trained.seconds, notes, command)

@@ -16,7 +16,7 @@ from torch import nn
 from superinfo.artifacts import Cost, Metric, Record, What, Who
 from superinfo.processes import is_main_process, world_size
 from superinfo.runs import peak_memory_mib, provenance
-from superinfo.spec import identity_hash
+from superinfo.spec import identity, identity_hash, protocol_hash
 from transfer.detection.config import build_config, read_needs
 from transfer.detection.data import Splits, register
 from transfer.detection.detect import PICTURES
@@ -58,10 +58,12 @@ def publish(
     model: nn.Module,
     seconds: float,
     notes: Sequence[str],
+    command: str | None,
 ) -> None:
     """Score a detector with all processes; write pictures and, last, the record with the first one.
 
-    `seconds` are those that it took so far; `notes` are what the record has to say besides deviations.
+    `seconds` are those that it took so far; `notes` are what the record has to say besides deviations; `command` is the
+    line that repeats it.
     """
     began = time.monotonic()
     cfg, test = setting.cfg, setting.splits.test
@@ -74,6 +76,7 @@ def publish(
     changed = deviations(recipe, recipe.name, RECIPES)
     Record(
         run=path.parent.name,
+        command=command,
         seed=seed,
         who=who,
         what=What(
@@ -88,6 +91,7 @@ def publish(
         deviations=[*changed, *setting.splits.notes, *setting.changes, *notes],
         recipe=recipe.model_dump(mode="json"),
         recipe_hash=identity_hash(recipe),
+        protocol_hash=protocol_hash(identity(recipe)),
         cost=Cost(
             wall_seconds=seconds + time.monotonic() - began,
             peak_memory_mib=peak_memory_mib(),

@@ -8,7 +8,7 @@ from superinfo.artifacts import RECORD, Cost, Record, What, Who
 from superinfo.device import pick_device
 from superinfo.encoders import count_flops
 from superinfo.runs import interruptible, locked, peak_memory_mib, provenance, reset_peak_memory, run_id
-from superinfo.spec import identity_hash
+from superinfo.spec import identity, identity_hash, protocol_hash
 from transfer.deviations import deviations
 from transfer.probing.classify import classify_by_neighbours, classify_linearly
 from transfer.probing.encoder import Subject, open_encoder
@@ -30,12 +30,21 @@ from transfer.probing.trial import Outcome, Trial
 from transfer.who import inputs_of
 
 
-def probe(recipe: ProbeRecipe, checkpoint: Path | None, seed: int, runs: Path, device: str = "auto") -> Path:
+def probe(
+    recipe: ProbeRecipe,
+    checkpoint: Path | None,
+    seed: int,
+    runs: Path,
+    device: str = "auto",
+    *,
+    command: str | None = None,
+) -> Path:
     """Probe the encoder of a checkpoint, or a randomly initialised one if None; return record.json.
 
     Frozen features are kept below `runs/features`, for every probe that needs the same ones. Leaves a finished run
-    alone; fine-tuning resumes an unfinished one, other probes begin anew from the features that are there. Raises
-    UserError on bad input, Diverged on a loss that is not finite, Interrupted on SIGTERM and SIGUSR1.
+    alone; fine-tuning resumes an unfinished one, other probes begin anew from the features that are there. `command`
+    is the line that repeats the measurement, for the record. Raises UserError on bad input, Diverged on a loss that
+    is not finite, Interrupted on SIGTERM and SIGUSR1.
     """
     subject = open_encoder(checkpoint, recipe.encoder, seed)
     path = record_path(recipe, subject.who, seed, runs)
@@ -45,7 +54,7 @@ def probe(recipe: ProbeRecipe, checkpoint: Path | None, seed: int, runs: Path, d
         stack.enter_context(locked(path.parent))
         stack.enter_context(interruptible(recipe.name))
         if not path.exists():
-            _measure(recipe, subject, seed, path, runs, device)
+            _measure(recipe, subject, seed, path, runs, device, command)
     return path
 
 
@@ -58,7 +67,9 @@ def _run_hash(recipe: ProbeRecipe, who: Who) -> str:
     return identity_hash(recipe, inputs_of(who))
 
 
-def _measure(recipe: ProbeRecipe, subject: Subject, seed: int, path: Path, runs: Path, device: str) -> None:
+def _measure(
+    recipe: ProbeRecipe, subject: Subject, seed: int, path: Path, runs: Path, device: str, command: str | None
+) -> None:
     chosen = pick_device(device)
     reset_peak_memory()
     start = time.monotonic()
@@ -71,6 +82,7 @@ def _measure(recipe: ProbeRecipe, subject: Subject, seed: int, path: Path, runs:
     outcome = _carry_out(trial)
     Record(
         run=path.parent.name,
+        command=command,
         seed=seed,
         who=subject.who,
         what=What(
@@ -85,6 +97,7 @@ def _measure(recipe: ProbeRecipe, subject: Subject, seed: int, path: Path, runs:
         deviations=[*deviations(recipe, recipe.name, RECIPES), *splits.notes, *store.notes, *outcome.notes],
         recipe=recipe.model_dump(mode="json"),
         recipe_hash=identity_hash(recipe),
+        protocol_hash=protocol_hash(identity(recipe)),
         cost=Cost(
             wall_seconds=time.monotonic() - start,
             peak_memory_mib=peak_memory_mib(),

@@ -16,6 +16,7 @@ from superinfo.datasets.images import (
     Labels,
     ScenesObjects,
     Standard,
+    find_images,
     open_images,
 )
 from superinfo.errors import UserError
@@ -85,6 +86,13 @@ def open_splits(data: ProbeData, runs: Path, *, labelled: bool) -> Splits:
     return Splits(train, validation, test, notes)
 
 
+def find_splits(data: ProbeData) -> None:
+    """Raise UserError if one of a probe's image sets is not where its recipe says, without reading it."""
+    for name, spec in (("train", data.train), ("validation", data.validation), ("test", data.test)):
+        if spec is not None:
+            find_images(_placed(data, spec), f"data.{name}")
+
+
 def stratified(labels: Labels, share: float, seed: int | Sequence[int]) -> tuple[Indices, Indices]:
     """Draw `share` of each class, rounded, at least one image; return the rows drawn and the others, both sorted."""
     draw = np.random.default_rng(seed)
@@ -103,12 +111,18 @@ def split_title(spec: AnyImages) -> str:
     return spec.subfolder or spec.name if isinstance(spec, Folder) else spec.split
 
 
-def _open(data: ProbeData, spec: AnyImages, field: str, runs: Path, *, labelled: bool) -> Split:
-    if not isinstance(spec, ScenesObjects):
-        spec = spec.model_copy(update={"root": spec.root or data.root})
+def _placed(data: ProbeData, spec: AnyImages) -> AnyImages:
+    """Return an image set with the root and the leave to download that all sets of the probe have."""
+    if isinstance(spec, ScenesObjects):
+        return spec
+    spec = spec.model_copy(update={"root": spec.root or data.root})
     if isinstance(spec, Standard):
-        spec = spec.model_copy(update={"download": spec.download or data.download})
-    images = open_images(spec, runs / "data", field)
+        return spec.model_copy(update={"download": spec.download or data.download})
+    return spec
+
+
+def _open(data: ProbeData, spec: AnyImages, field: str, runs: Path, *, labelled: bool) -> Split:
+    images = open_images(_placed(data, spec), runs / "data", field)
     indices = np.flatnonzero(images.labels >= 0) if labelled else np.arange(len(images))
     if not indices.size:
         what = "labels: put the images of each class in a folder of their own" if len(images) else "images"

@@ -1,0 +1,59 @@
+"""What a table says below its figures: what was measured, and how its spread, differences and bold were come by."""
+
+from collections.abc import Iterable, Sequence
+
+from results.declaration import Declaration
+from results.protocols import Protocol
+from results.statistics import ALPHA, FEWEST
+from results.table import Cell, Verdict
+
+NOTHING = "Nothing measured yet."
+TESTS = {
+    "paired": "a paired t test over seeds where both rows have the same ones, and Welch's t test elsewhere",
+    "welch": "Welch's t test",
+}
+
+
+def caption_of(measured: Sequence[tuple[str, Protocol | None]], common: Sequence[str]) -> str:
+    """Say what was measured: `measured` has each group's header with what most of its rows have in common.
+
+    `common` are the deviations that all runs share.
+    """
+    said: dict[str, list[str]] = {}
+    for header, protocol in measured:
+        if protocol is not None:
+            said.setdefault(protocol.sentence, []).append(header)
+    if not said:
+        return NOTHING
+    if len(said) == 1 and len(measured) == len(next(iter(said.values()))):
+        sentences = [f"{sentence}." for sentence in said]
+    else:
+        sentences = [f"{', '.join(filter(None, headers))}: {sentence}." for sentence, headers in said.items()]
+    return " ".join([*sentences, *(f"In all runs: {deviation}." for deviation in common)])
+
+
+def method_of(declaration: Declaration, cells: Iterable[Cell]) -> str:
+    """Say how the figures that are there were come by."""
+    cells = list(cells)
+    said = []
+    if any(cell.spread is not None for cell in cells):
+        said.append(
+            "Mean ± standard deviation (n - 1) over pretrainings; several fine-tunings of one are averaged first."
+        )
+    if any(cell.interval is not None for cell in cells):
+        said.append("Intervals of single runs are 95 % bootstrap intervals over test images, not over runs.")
+    if declaration.test == "none":
+        return " ".join([*said, "No differences are tested."] if said else [])
+    verdicts = {cell.difference.verdict for cell in cells if cell.difference is not None}
+    if verdicts - {Verdict.TOO_FEW}:
+        said.append(
+            f"Δ is the difference to the row's own base; it holds at p <= {ALPHA:g} of {TESTS[declaration.test]}, "
+            "adjusted by Holm's method within a column."
+        )
+    elif verdicts:
+        said.append("Δ is the difference to the row's own base.")
+    if Verdict.TOO_FEW in verdicts:
+        said.append(f"Fewer than {FEWEST} pretrainings a row are too few to tell a difference from noise.")
+    if any(cell.best for cell in cells):
+        said.append("Bold: better than every other row of its column, by the same tests.")
+    return " ".join(said)
