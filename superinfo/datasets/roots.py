@@ -69,11 +69,6 @@ def inspect_root(folder: Path) -> DataRoot:
     return DataRoot(folder=str(folder), sets=list(_folders_of_images(folder)))
 
 
-def missing(root: Path, tree: Tree) -> list[str]:
-    """Return the parts of a set of which no file is there, a quick look that counts nothing."""
-    return [part.pattern for part in tree.parts if next(root.glob(part.pattern), None) is None]
-
-
 def render(found: DataRoot) -> str:
     """Return a listing for people."""
     return listed(_rows(found))

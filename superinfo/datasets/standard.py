@@ -45,9 +45,12 @@ def open_standard(spec: Standard, root: Path, field: str) -> ImageSet:
 
 
 def find_standard(spec: Standard, root: Path, field: str) -> None:
-    """Raise UserError, as `open_standard` does, if the folder of a set is not there."""
-    if not (root / TREES[spec.kind].folder).is_dir():
+    """Raise UserError, as `open_standard` does, if a set is not there, or a part of it is not."""
+    tree = TREES[spec.kind]
+    if not (root / tree.folder).is_dir():
         raise _absent(spec, root, field)
+    if missing := tree.missing(root):
+        raise UserError(f"{root}: {spec.kind} lacks {missing[0]}; `superinfo inspect {root}` tells more")
 
 
 def _absent(spec: Standard, root: Path, field: str) -> UserError:

@@ -5,6 +5,7 @@ All sets fit into one data root, side by side: `$SUPERINFO_DATA`, and `$DETECTRO
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 
@@ -45,6 +46,10 @@ class Tree:
     def variables(self) -> tuple[str, ...]:
         """Return the environment variables that may name its data root, the first one set counts."""
         return ("SUPERINFO_DATA",) if self.stage == "images" else ("DETECTRON2_DATASETS", "SUPERINFO_DATA")
+
+    def missing(self, root: Path) -> list[str]:
+        """Return the parts of which no file is below a data root: a quick look that counts nothing."""
+        return [part.pattern for part in self.parts if next(root.glob(part.pattern), None) is None]
 
 
 def _below(folder: str, *names: str) -> tuple[Part, ...]:
@@ -125,7 +130,6 @@ _ALL = (
             Part("stl10_binary/train_y.bin", size=5_000),
             Part("stl10_binary/test_X.bin", size=8_000 * STL10_PIXELS),
             Part("stl10_binary/test_y.bin", size=8_000),
-            Part("stl10_binary/class_names.txt"),
         ),
         (*_bases("r18_stl10"), *_probes("stl10")),
         "https://cs.stanford.edu/~acoates/stl10/",

@@ -8,8 +8,8 @@ import pytest
 from torchvision import datasets
 
 from superinfo import cli
-from superinfo.datasets.images import SPLITS, Standard, open_images
-from superinfo.datasets.roots import inspect_root, missing, render
+from superinfo.datasets.images import SPLITS, Standard, find_images, open_images
+from superinfo.datasets.roots import inspect_root, render
 from superinfo.datasets.standard import CLASSES
 from superinfo.datasets.trees import TREES, Tree
 from superinfo.errors import UserError
@@ -114,8 +114,8 @@ def test_a_folder_of_nothing_is_the_users_mistake(tmp_path: Path) -> None:
 
 def test_what_is_missing_is_told_without_counting(tmp_path: Path) -> None:
     make(tmp_path, TREES["mnist"], without="MNIST/raw/t10k-labels-idx1-ubyte")
-    assert missing(tmp_path, TREES["mnist"]) == ["MNIST/raw/t10k-labels-idx1-ubyte"]
-    assert len(missing(tmp_path, TREES["coco"])) == len(TREES["coco"].parts)
+    assert TREES["mnist"].missing(tmp_path) == ["MNIST/raw/t10k-labels-idx1-ubyte"]
+    assert len(TREES["coco"].missing(tmp_path)) == len(TREES["coco"].parts)
 
 
 def test_the_verb_prints_json_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,6 +135,15 @@ def test_every_set_of_recipes_has_a_tree_with_the_files_that_torchvision_reads(t
         assert named >= read, kind
     gone = {Path(url).stem for url, _ in datasets.MNIST.resources}
     assert {f"MNIST/raw/{name}" for name in gone} == {part.pattern for part in TREES["mnist"].parts}
+
+
+def test_a_part_that_is_missing_is_told_before_anything_is_read(tmp_path: Path) -> None:
+    make(tmp_path, TREES["gtsrb"])
+    spec = Standard.parse({"kind": "gtsrb", "split": "test", "root": str(tmp_path)}, "test")
+    find_images(spec)
+    (tmp_path / "gtsrb/GT-final_test.csv").unlink()
+    with pytest.raises(UserError, match=r"gtsrb lacks gtsrb/GT-final_test\.csv; `superinfo inspect /\S+` tells more"):
+        find_images(spec)
 
 
 @pytest.mark.parametrize("kind", ["cifar10", "stl10", "mnist", "dtd", "aircraft", "flowers102", "gtsrb", "cub"])
