@@ -78,7 +78,8 @@ class CustomMethodSpec(CustomSpec):
         return self.checked(Method)
 
 
-AnyMethod = SimCLRSpec | MoCoSpec | BYOLSpec | BarlowTwinsSpec | CustomMethodSpec
+ShippedMethod = SimCLRSpec | MoCoSpec | BYOLSpec | BarlowTwinsSpec
+AnyMethod = ShippedMethod | CustomMethodSpec
 
 
 class NoTermSpec(Spec):
@@ -160,7 +161,8 @@ class CustomTermSpec(CustomSpec):
         return self.checked(Term)
 
 
-AnyTerm = NoTermSpec | SuperInfoSpec | RCSpec | LBESpec | IPSpec | MIBSpec | CustomTermSpec
+ShippedTerm = NoTermSpec | SuperInfoSpec | RCSpec | LBESpec | IPSpec | MIBSpec
+AnyTerm = ShippedTerm | CustomTermSpec
 
 
 class OptimizerSpec(Spec):

@@ -194,7 +194,10 @@ def inspection() -> str:
 
 def published() -> str:
     """Return for which of the bases others published figures of what the suites measure, and where."""
-    lines = ["| suite | measurement | bases and baselines with published figures | sources |", "| --- | --- | --- | --- |"]
+    lines = [
+        "| suite | measurement | bases and baselines with published figures | sources |",
+        "| --- | --- | --- | --- |",
+    ]
     for suite, title, wanted in MEASUREMENTS:
         rows = [quoted.row for quoted in select(wanted) if quoted.row.value and quoted.row.method in COMPARED]
         methods = ", ".join(dict.fromkeys(sorted(row.method for row in rows))) or "none"

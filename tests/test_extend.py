@@ -17,6 +17,7 @@ from superinfo.custom import imported
 from superinfo.encoders import build_encoder
 from superinfo.errors import UserError
 
+RECORDS = Path(__file__).parents[1] / "results" / "records"
 PAGE = (Path(__file__).parents[1] / "docs" / "extend.md").read_text()
 FILES = dict(re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", PAGE, re.DOTALL))
 COMMANDS = {
@@ -75,9 +76,7 @@ def test_the_term_trains_and_is_its_formula(capsys: pytest.CaptureFixture[str]) 
     potentials = []
     for features in h.values():
         points = [point / math.sqrt(sum(float(x) ** 2 for x in point)) for point in features]
-        pairs = [
-            math.exp(-1.5 * sum(float(x) ** 2 for x in points[i] - points[j])) for i in range(5) for j in range(i)
-        ]
+        pairs = [math.exp(-1.5 * sum(float(x) ** 2 for x in points[i] - points[j])) for i in range(5) for j in range(i)]
         potentials.append(math.log(sum(pairs) / len(pairs)))
     assert float(parts["uniformity"]) == pytest.approx(sum(potentials) / 2, rel=1e-12)
     assert float(total) == pytest.approx(0.3 * sum(potentials) / 2, rel=1e-12)
@@ -121,6 +120,23 @@ def test_the_layout_reads_a_file_that_no_other_one_does(folder: Path, capsys: py
     assert (proven.layouts, proven.encoder) == (["ours"], spec)
     assert proven.tensors_sha256 == tensors_sha256(encoder.state_dict())
     assert proven.pixels.mean == (0.5, 0.5, 0.5)
+
+
+def test_the_table_shows_what_it_declares_of_the_committed_records(capsys: pytest.CaptureFixture[str]) -> None:
+    (command,) = COMMANDS["boxes_and_masks"]
+    capsys.readouterr()
+    cli.app(shlex.split(command.replace("results/records", str(RECORDS))), standalone_mode=False)
+    shown = capsys.readouterr().out
+    rows = {cells[1].strip(): cells[2:] for line in shown.splitlines() if len(cells := line.split("|")) > 4}
+    assert rows.keys() >= {"from scratch", "SimCLR", "with SuperInfo"}
+    assert "at half overlap" in shown
+    record = Record.read(next(RECORDS.glob("maskrcnn_fpn_scenes--random*")) / "record.json")
+    box, mask = (record.metrics[name].value for name in ("box/AP", "mask/AP"))
+    assert box is not None
+    assert mask is not None
+    figures = " ".join(rows["from scratch"])
+    assert f"{box:.1f}" in figures
+    assert f"{mask:.1f}" in figures
 
 
 def test_a_source_that_is_no_layout_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from superinfo.datasets.images import CustomImages, open_images
 from superinfo.errors import UserError
 from superinfo.spec import Spec, identity_hash
 
-MODULE = '''
+MODULE = """
 from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
@@ -30,7 +30,7 @@ def untyped(first, share): ...
 def nothing(first): return None
 def short(first): return InMemory(np.zeros((3, 2, 2, 3), np.uint8), np.zeros(2, np.int64), ("a",))
 VALUE = 3
-'''
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +72,11 @@ def test_defaults_are_filled_in_and_everything_is_in_the_hash(mine: str) -> None
     [
         ("{mine}:Own", {}, r"`share` is missing; add it"),
         ("{mine}:Own", {"share": 2}, r"`share` should be less than or equal to 1, got 2"),
-        ("{mine}:Own", {"share": 1, "nam": "b"}, r"`nam` is not a field \(did you mean `name`\?\); fields here: share,"),
+        (
+            "{mine}:Own",
+            {"share": 1, "nam": "b"},
+            r"`nam` is not a field \(did you mean `name`\?\); fields here: share,",
+        ),
         ("{mine}:Owm", {}, r"has no Owm \(did you mean `Own`\?\)"),
         ("{mine}:VALUE", {}, r"VALUE can not be called; name a class or a function"),
         ("{mine}:anything", {}, r"takes any arguments by `\*rest: int`; name each"),

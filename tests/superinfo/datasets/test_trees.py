@@ -6,7 +6,7 @@ import pytest
 
 from pretrain.recipe import RECIPES as PRETRAIN
 from pretrain.recipe import PretrainRecipe
-from superinfo.datasets.images import Folder, ScenesObjects, Standard
+from superinfo.datasets.images import Folder, Images
 from superinfo.datasets.trees import TREES, Tree, drawn
 from superinfo.spec import load_recipe
 from transfer.probing.recipe import RECIPES as PROBING
@@ -24,7 +24,7 @@ def test_a_command_of_a_tree_reads_that_trees_folder(tree: Tree, command: str) -
         read = detection_files(load_recipe(DetectRecipe, name, DETECTION))
         assert any(covers(tree, path) for path in read)
         return
-    specs: list[ScenesObjects | Folder | Standard]
+    specs: list[Images]
     if verb == "pretrain":
         specs = [load_recipe(PretrainRecipe, name, PRETRAIN).data]
     else:
