@@ -74,8 +74,8 @@ def test_defaults_are_filled_in_and_everything_is_in_the_hash(mine: str) -> None
         ("{mine}:Own", {"share": 2}, r"`share` should be less than or equal to 1, got 2"),
         (
             "{mine}:Own",
-            {"share": 1, "nam": "b"},
-            r"`nam` is not a field \(did you mean `name`\?\); fields here: share,",
+            {"share": 1, "names": "b"},
+            r"`names` is not a field \(did you mean `name`\?\); fields here: share,",
         ),
         ("{mine}:Owm", {}, r"has no Owm \(did you mean `Own`\?\)"),
         ("{mine}:VALUE", {}, r"VALUE can not be called; name a class or a function"),
