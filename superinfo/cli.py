@@ -57,7 +57,10 @@ def pretrain(
         print(checkpoint)
 
 
-Layout = Annotated[str | None, typer.Option("--source", help="Who wrote the file, where it does not tell itself.")]
+Layout = Annotated[
+    str | None,
+    typer.Option("--source", help="Who wrote the file, where it does not tell itself; module:NAME is one of yours."),
+]
 Branch = Annotated[str | None, typer.Option(help="online or target: the trained encoder, or its momentum one.")]
 Facts = Annotated[
     list[str] | None,
@@ -87,13 +90,21 @@ def convert(
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A checkpoint, or a folder that `superinfo convert` wrote.")],
+    path: Annotated[Path, typer.Argument(help="A checkpoint, a converted folder, or a data root.")],
     source: Layout = None,
     branch: Branch = None,
     facts: Facts = None,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Say what a checkpoint holds, and what it converts to; prove a converted folder again."""
+    """Say what a checkpoint holds, and what it converts to; prove a converted folder again; tell if data are whole."""
+    from superinfo.artifacts import CONVERSION
+
+    if path.is_dir() and not (path / CONVERSION).is_file():
+        from superinfo.datasets import roots
+
+        root = roots.inspect_root(path)
+        print(root.model_dump_json(indent=2) if json else roots.render(root))
+        return
     from transfer.convert.inspection import inspect as run
     from transfer.convert.inspection import render
     from transfer.convert.reading import parse_branch, parse_facts

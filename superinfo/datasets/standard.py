@@ -8,6 +8,7 @@ import numpy as np
 from torchvision import datasets
 
 from superinfo.datasets.images import ImageSet, InMemory, ListedFiles, Standard
+from superinfo.datasets.trees import TREES
 from superinfo.errors import UserError
 
 Source = Callable[..., Any]
@@ -22,16 +23,6 @@ CLASSES = {
     "aircraft": datasets.FGVCAircraft,
     "gtsrb": datasets.GTSRB,
 }
-FOLDERS = {
-    "mnist": "MNIST/raw",
-    "fashionmnist": "FashionMNIST/raw",
-    "dtd": "dtd/dtd",
-    "flowers102": "flowers-102",
-    "aircraft": "fgvc-aircraft-2013b",
-    "gtsrb": "gtsrb/GTSRB",
-    "cub": "CUB_200_2011",
-}
-"""Where torchvision looks below the root; the other sets say it themselves. For CUB the folder of its archive."""
 GTSRB_CLASSES = tuple(f"{number:02d}" for number in range(43))
 
 
@@ -54,18 +45,16 @@ def open_standard(spec: Standard, root: Path, field: str) -> ImageSet:
 
 
 def find_standard(spec: Standard, root: Path, field: str) -> None:
-    """Raise UserError, as `open_standard` does, if the folder of a set is not there."""
-    if not (root / _folder(spec)).is_dir():
+    """Raise UserError, as `open_standard` does, if a set is not there, or a part of it is not."""
+    tree = TREES[spec.kind]
+    if not (root / tree.folder).is_dir():
         raise _absent(spec, root, field)
-
-
-def _folder(spec: Standard) -> str:
-    """Return where a set lies below the root."""
-    return FOLDERS.get(spec.kind) or CLASSES[spec.kind].base_folder
+    if missing := tree.missing(root):
+        raise UserError(f"{root}: {spec.kind} lacks {missing[0]}; `superinfo inspect {root}` tells more")
 
 
 def _absent(spec: Standard, root: Path, field: str) -> UserError:
-    wanted = f"the folder {_folder(spec)} of its authors' archive, whole"
+    wanted = f"the folder {TREES[spec.kind].folder} of its authors' archive, whole"
     return UserError(f"{root}: no {spec.kind} here; expected {wanted}, or set {field}.download=true")
 
 
@@ -114,7 +103,7 @@ READERS: dict[str, Callable[[Source, Standard, Path], ImageSet]] = {
 
 def _cub(spec: Standard, root: Path, field: str) -> ListedFiles:
     """CUB-200-2011 (Wah et al. 2011): images.txt, image_class_labels.txt, train_test_split.txt and classes.txt."""
-    folder = root / FOLDERS["cub"]
+    folder = root / TREES["cub"].folder
     if spec.download:
         raise UserError(f"{field}.download: CUB is not one that torchvision downloads; unpack its archive below {root}")
     if not (folder / "images.txt").is_file():

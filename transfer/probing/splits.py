@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from superinfo.datasets.images import (
     AnyImages,
+    CustomImages,
     Folder,
     ImageSet,
     Labels,
@@ -105,6 +106,8 @@ def stratified(labels: Labels, share: float, seed: int | Sequence[int]) -> tuple
 
 def split_title(spec: AnyImages) -> str:
     """Return what a set's split is called in a record."""
+    if isinstance(spec, CustomImages):
+        return spec.name
     return spec.subfolder or spec.name if isinstance(spec, Folder) else spec.split
 
 
