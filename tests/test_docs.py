@@ -39,7 +39,10 @@ RENDERER = load_renderer()
 
 
 def _commands(page: Path) -> list[list[str]]:
-    return [shlex.split(line) for line in re.findall(r"^\$ superinfo (.+)$", page.read_text(), re.MULTILINE)]
+    return [
+        shlex.split(line, comments=True)
+        for line in re.findall(r"^(?:\$ )?superinfo ([^[\n]+)$", page.read_text(), re.MULTILINE)
+    ]
 
 
 @pytest.mark.parametrize("name", list(RENDERER.PARTS))
@@ -48,15 +51,13 @@ def test_the_generated_parts_of_a_page_are_what_the_program_says(name: str) -> N
     assert RENDERER.masked(RENDERER.rendered(name, page)) == RENDERER.masked(page)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [page for page in PAGES if _commands(page)], ids=lambda page: page.stem)
 def test_a_command_on_a_page_is_one_that_the_program_takes(page: Path) -> None:
     verbs = typer.main.get_command(cli.app)
     assert isinstance(verbs, typer.core.TyperGroup)
-    commands = _commands(page)
-    for verb, *arguments in commands:
+    for verb, *arguments in _commands(page):
         assert verb in verbs.commands, verb
         verbs.commands[verb].make_context(verb, arguments)  # raises for an option or argument that it does not take
-    assert commands
 
 
 @pytest.mark.parametrize("command", _commands(ROOT / "docs" / "reproduce.md"), ids=" ".join)
