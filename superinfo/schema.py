@@ -64,7 +64,8 @@ class JsonArtifact(Spec):
     def _refusal(cls, error: ValidationError, where: str) -> UserError:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        return UserError(f"{where}: not a {cls.__name__} of this version: {field}: {first['msg']}")
+        said = ": ".join(filter(None, (field, first["msg"])))
+        return UserError(f"{where}: not a {cls.__name__} of this version: {said}")
 
 
 def migrate(data: Any, current: str, where: str) -> Any:
