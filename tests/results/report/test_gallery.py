@@ -54,6 +54,12 @@ def test_each_seed_of_each_row_is_a_dot_and_the_mean_a_bar(store: Store) -> None
     assert sorted(bars) == [21.0, 26.0, 31.0, 36.0]
 
 
+def test_axes_have_the_units_of_tables(store: Store) -> None:
+    drawn = plots(store, DETECTION)
+    labels = [drawn[title].figure.axes[0].get_xlabel() for title in ("Spread of box AP", "Mask AP of each class")]
+    assert labels == ["box AP (%) ↑", "%"]
+
+
 def test_each_class_and_row_has_its_runs(store: Store) -> None:
     figure = plots(store, DETECTION)["Mask AP of each class"].figure
     assert sorted(marks(figure)) == [[10.0 * row + seed for _ in range(3) for seed in range(3)] for row in range(4)]
@@ -80,9 +86,12 @@ def test_losses_are_those_that_were_logged(store: Store) -> None:
 def test_pretraining_of_one_kind_shares_its_plots(store: Store) -> None:
     pretrainings, broken = find_pretrainings(store.folder)
     assert [one.path.parent.name for one in broken] == ["truncated"]
-    drawn = plots_of_pretraining(pretrainings.values(), set())
-    assert [plot.title.partition(",")[0] for plot in drawn] == ["Loss", "Alignment of views"]
-    assert len(drawn[0].figure.axes[0].lines) == 2 * world.SEEDS
+    ((group, drawn),) = plots_of_pretraining(pretrainings.values(), set()).items()
+    assert group == "resnet18 x0.25 on scenes, train split, 5,000 images"
+    assert [plot.title for plot in drawn] == ["Loss", "Alignment of views"]
+    (axes,) = drawn[0].figure.axes
+    assert len(axes.lines) == 2 * world.SEEDS
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["simclr_r18", "simclr+superinfo_r18"]
 
 
 def test_what_does_not_fit_a_plot_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
