@@ -32,7 +32,7 @@ ALONE = rf"""\makeatletter
 \makeatother
 """
 
-ROOM = 100
+ROOM = 104
 """Characters across. A wider table is cut into panels; one wider than the text is shrunk to it."""
 HEAD_ROOM = 20
 """Characters of a heading; longer ones are folded."""

@@ -103,6 +103,13 @@ def test_what_does_not_fit_a_plot_is_told(store: Store, monkeypatch: pytest.Monk
     assert len(marks(plot.figure)) == 2
 
 
+def test_names_of_rows_are_not_cut_where_those_of_categories_are_long(store: Store) -> None:
+    figure = plots(store, DETECTION)["Mask AP of each class"].figure
+    figure.draw_without_rendering()
+    legend = figure.axes[0].get_legend().get_window_extent()
+    assert 0 <= legend.x0 <= legend.x1 <= figure.bbox.x1
+
+
 def test_a_plot_in_the_page_has_the_colours_of_the_page_alone(store: Store) -> None:
     for plot in plots(store, DETECTION).values():
         root = ElementTree.fromstring(inline(plot))
