@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
 from results.records import Store, read_store
 from results.report import gallery
@@ -41,6 +42,12 @@ def marks(figure: Figure) -> list[list[float]]:
     """Values of each line that is drawn by marks."""
     (axes,) = figure.axes
     return [numbers(line.get_xdata()) for line in axes.lines if line.get_marker() not in {"None", None, ""}]
+
+
+def legend(figure: Figure) -> Legend:
+    found = figure.axes[0].get_legend()
+    assert found is not None
+    return found
 
 
 def numbers(data: Any) -> list[float]:
@@ -91,7 +98,7 @@ def test_pretraining_of_one_kind_shares_its_plots(store: Store) -> None:
     assert [plot.title for plot in drawn] == ["Loss", "Alignment of views"]
     (axes,) = drawn[0].figure.axes
     assert len(axes.lines) == 2 * world.SEEDS
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["simclr_r18", "simclr+superinfo_r18"]
+    assert [text.get_text() for text in legend(drawn[0].figure).get_texts()] == ["simclr_r18", "simclr+superinfo_r18"]
 
 
 def test_what_does_not_fit_a_plot_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,8 +113,8 @@ def test_what_does_not_fit_a_plot_is_told(store: Store, monkeypatch: pytest.Monk
 def test_names_of_rows_are_not_cut_where_those_of_categories_are_long(store: Store) -> None:
     figure = plots(store, DETECTION)["Mask AP of each class"].figure
     figure.draw_without_rendering()
-    legend = figure.axes[0].get_legend().get_window_extent()
-    assert 0 <= legend.x0 <= legend.x1 <= figure.bbox.x1
+    names = legend(figure).get_window_extent()
+    assert 0 <= names.x0 <= names.x1 <= figure.bbox.x1
 
 
 def test_a_plot_in_the_page_has_the_colours_of_the_page_alone(store: Store) -> None:
