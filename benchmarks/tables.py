@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from benchmarks.suite import SUITES, load_suite, suite_tables
+from benchmarks.outputs import suite_tables
+from benchmarks.suite import SUITES, load_suite
 from results.declaration import DECLARATIONS, load_declaration
 from results.records import Store, read_store
 from results.table import Table
