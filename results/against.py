@@ -11,7 +11,7 @@ from results.statistics import ALPHA, FEWEST
 from results.table import Cell, Column, Line, Note, State, Table
 
 METHOD = (
-    "A difference holds at p <= {alpha:g} of a paired t test over seeds where both have the same ones, and of Welch's "
+    "A difference holds at p ≤ {alpha:g} of a paired t test over seeds where both have the same ones, and of Welch's "
     "t test elsewhere, adjusted by Holm's method within a column. Fewer than {fewest} pretrainings a row are too few "
     "to tell a difference from noise."
 )

@@ -38,7 +38,8 @@ def method_of(declaration: Declaration, cells: Iterable[Cell]) -> str:
     said = []
     if any(cell.spread is not None for cell in cells):
         said.append(
-            "Mean ± standard deviation (n - 1) over pretrainings; several fine-tunings of one are averaged first."
+            "Mean ± standard deviation (n \N{MINUS SIGN} 1) over pretrainings; several fine-tunings of one are "
+            "averaged first."
         )
     if any(cell.interval is not None for cell in cells):
         said.append("Intervals of single runs are 95 % bootstrap intervals over test images, not over runs.")
@@ -47,7 +48,7 @@ def method_of(declaration: Declaration, cells: Iterable[Cell]) -> str:
     verdicts = {cell.difference.verdict for cell in cells if cell.difference is not None}
     if verdicts - {Verdict.TOO_FEW}:
         said.append(
-            f"A difference holds at p <= {ALPHA:g} of {TESTS[declaration.test]}, adjusted by Holm's method within a "
+            f"A difference holds at p ≤ {ALPHA:g} of {TESTS[declaration.test]}, adjusted by Holm's method within a "
             "column."
         )
     if Verdict.TOO_FEW in verdicts:

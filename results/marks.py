@@ -1,5 +1,6 @@
 """Footnotes of a table, lettered in the order in which they appear."""
 
+from collections.abc import Iterable
 from string import ascii_lowercase
 
 from results.table import Note
@@ -14,6 +15,10 @@ class Notes:
     def mark(self, text: str) -> str:
         """Return the mark of a footnote, the same one each time."""
         return self._marks.setdefault(text, _letters(len(self._marks)))
+
+    def marks(self, texts: Iterable[str]) -> tuple[str, ...]:
+        """Return the marks of footnotes in their order."""
+        return tuple(sorted(map(self.mark, texts), key=lambda mark: (len(mark), mark)))
 
     def all(self) -> tuple[Note, ...]:
         """Return the footnotes in order of their marks."""

@@ -121,10 +121,10 @@ def _draw(
     """Return a line; a footnote of all its figures stands at its label, others at their cells."""
     first, *others = texts.values()
     shared = [text for text in first if all(text in other for other in others)]
-    marks = tuple(notes.mark(text) for text in shared)
+    marks = notes.marks(shared)
     drawn = []
     for index, column in enumerate(columns):
-        own = tuple(notes.mark(text) for text in texts.get(index, ()) if text not in shared)
+        own = notes.marks(text for text in texts.get(index, ()) if text not in shared)
         drawn.append(_cell(cells[index], column, own) if index in cells else Cell(State.MISSING))
     return Line(label, tuple(drawn), marks=marks)
 

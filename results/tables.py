@@ -109,7 +109,7 @@ def _fill(selection: Selection, declaration: Declaration, rows: Sequence[RowRuns
 def _line(index: int, row: RowRuns, blocks: Sequence[_Block], notes: Notes) -> Line:
     """Return a row; what holds for all its columns is marked at its label."""
     alone = len(blocks) == 1
-    marks = tuple(notes.mark(text) for text in blocks[0].remarks[index]) if alone else ()
+    marks = notes.marks(blocks[0].remarks[index]) if alone else ()
     cells: list[Cell] = []
     for block in blocks:
         of_group = [] if alone else list(block.remarks[index])
@@ -122,7 +122,7 @@ def _line(index: int, row: RowRuns, blocks: Sequence[_Block], notes: Notes) -> L
                     block.slots[index],
                     column.shown.metric,
                     column.differences[index],
-                    tuple(notes.mark(text) for text in texts),
+                    notes.marks(texts),
                     best=column.best == index,
                 )
             )

@@ -240,6 +240,9 @@ def table(
         return
     if name is None and records is None:
         raise UserError("table: name a suite or a table, or give --records DIR")
+    for folder in (records, against):
+        if folder is not None and not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; name one that holds runs")
     shown = _tables(name, records or runs)
     if against is not None:
         from results.against import compare_sets
@@ -292,6 +295,8 @@ def report(
     from results.records import read_store
     from results.report import write_report
 
+    if out.is_dir():
+        raise UserError(f"--out {out}: a folder; name the file to write, such as {out / 'report.html'}")
     store = read_store(records)
     print(write_report(store, tables_of(store), out, plots))
 

@@ -56,6 +56,7 @@ SIMCLR = "simclr_r18w25_scenes_6e"
         (["table", "--records", "."], "no record.json below it"),
         (["report", "--records", ".", "--out", "page.html"], "no record.json below it"),
         (["report", "--records", "none", "--out", "page.html"], "none: no such folder"),
+        (["report", "--records", ".", "--out", "."], "--out .: a folder; name the file to write, such as report.html"),
         (["bench", "nothing"], "nothing: no recipe of that name"),
     ],
 )

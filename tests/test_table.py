@@ -102,10 +102,12 @@ def test_the_check_prints_each_finding_and_fails(table: Run, records: Path) -> N
         (["demo", "--format", "xls"], "--format xls: choose terminal, md, csv, latex, html"),
         (["demo", "--check"], "takes no name"),
         (["--records", "gone"], "gone: no such folder"),
+        (["demo", "--records", "gone"], "gone: no such folder"),
+        (["demo", "--records", RECORDS, "--against", "gone"], "gone: no such folder"),
         (["none.yaml"], "none.yaml: no such recipe file"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(table: Run, arguments: list[str], said: str) -> None:
+def test_a_mistake_is_told_in_one_line(table: Run, arguments: list[object], said: str) -> None:
     code, shown, told = table(*arguments)
     assert (code, shown) == (2, "")
     assert said in told

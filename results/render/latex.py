@@ -32,14 +32,16 @@ ALONE = rf"""\makeatletter
 \makeatother
 """
 
-ROOM = 100
+ROOM = 104
 """Characters across. A wider table is cut into panels; one wider than the text is shrunk to it."""
 HEAD_ROOM = 20
 """Characters of a heading; longer ones are folded."""
 LABEL_ROOM = 36
-"""Characters of a label; longer ones are folded."""
-FOLDED = 26
-"""Characters on a line of a folded label, at least."""
+"""Characters of a label that always have room; one longer than what the figures leave is folded."""
+RAGGED = 10
+"""Characters that a line of a folded label may lack."""
+EM = 0.47
+"""Of a character's width, on average."""
 HEIGHT = 48
 """Lines on a page; a longer table goes on in the next float."""
 HEADING = 4
@@ -91,20 +93,26 @@ def _floats(pieces: Iterable[tuple[int, str]], height: int) -> Iterator[str]:
 def _panels(sheet: Sheet) -> Iterator[tuple[int, str]]:
     """Yield the table, cut into panels where it is too wide, and each of them where it is too long."""
     widths = [_width(sheet, k) for k in range(len(sheet.heads))]
-    stubs = sum(map(_text_width, _texts(sheet))) + len(RUNS) + GAP
+    texts = _texts(sheet)
+    most = max(LABEL_ROOM, (ROOM - len(RUNS) - GAP - sum(widths)) // len(texts) - GAP)
+    longest = [max(map(latex_length, column)) for column in texts]
+    stubs = sum(min(most, length) + GAP for length in longest) + len(RUNS) + GAP
+    folded = rf">{{\raggedright\arraybackslash}}p{{{EM * most:.1f}em}}"
+    formats = "".join(folded if length > most else "l" for length in longest)
     rows = [(section.heading, row) for section in sheet.sections for row in section.rows]
-    heights = [max(map(latex_length, (row.label, row.base))) // FOLDED + 1 for _, row in rows]
+    line = most - RAGGED if max(longest) > most else most + 1
+    heights = [max(map(latex_length, (row.label, row.base))) // line + 1 for _, row in rows]
     for panel in cut_panels(sheet.heads, widths, ROOM - stubs):
         chunk: list[tuple[str, Row]] = []
         heading = _heading_lines([sheet.heads[k] for k in panel])
         lines = heading
         for row, height in zip(rows, heights, strict=True):
             if chunk and lines + height > HEIGHT:
-                yield lines, _tabular(sheet, chunk, panel)
+                yield lines, _tabular(sheet, chunk, panel, formats)
                 chunk, lines = [], heading
             chunk.append(row)
             lines += height
-        yield lines, _tabular(sheet, chunk, panel)
+        yield lines, _tabular(sheet, chunk, panel, formats)
 
 
 def _heading_lines(heads: Sequence[Head]) -> int:
@@ -143,11 +151,8 @@ def _texts(sheet: Sheet) -> list[list[str]]:
     return [labels, [BASE, *(row.base for row in sheet.rows)]] if sheet.bases else [labels]
 
 
-def _text_width(texts: Sequence[str]) -> int:
-    return min(LABEL_ROOM, max(map(latex_length, texts))) + GAP
-
-
-def _tabular(sheet: Sheet, rows: Sequence[tuple[str, Row]], panel: Sequence[int]) -> str:
+def _tabular(sheet: Sheet, rows: Sequence[tuple[str, Row]], panel: Sequence[int], formats: str) -> str:
+    """Return rows and the columns of a panel; `formats` are those of the columns of text."""
     stubs = [LABEL, *([BASE] if sheet.bases else []), RUNS]
     columns = [*(("", "", latex_text(name)) for name in stubs)]
     columns += [
@@ -159,7 +164,7 @@ def _tabular(sheet: Sheet, rows: Sequence[tuple[str, Row]], panel: Sequence[int]
     for heading, row in rows:
         if heading and heading != above:
             rule = r"\midrule" if body else ""
-            body.append([rf"{rule}\rlap{{\itshape {latex_text(heading)}}}", *[""] * (len(columns) - 1)])
+            body.append([rf"{rule}\leavevmode\rlap{{\itshape {latex_text(heading)}}}", *[""] * (len(columns) - 1)])
         above = heading
         body.append(
             [
@@ -172,11 +177,10 @@ def _tabular(sheet: Sheet, rows: Sequence[tuple[str, Row]], panel: Sequence[int]
     levels = [(*column, str(k)) for k, column in enumerate(columns)]  # the last tells columns of one name apart
     frame = pd.DataFrame(body, columns=pd.MultiIndex.from_tuples(levels), dtype=str)
     unused = [level for level in range(3) if not any(column[level] for column in columns)]
-    texts = (r">{\raggedright\arraybackslash}p{17em}" if _text_width(t) > LABEL_ROOM else "l" for t in _texts(sheet))
     styler = frame.style.hide(axis="index").hide(axis="columns", level=[*unused, 3])
     tabular = styler.to_latex(
         hrules=True,
-        column_format="".join(texts) + "r" * (len(panel) + 1),
+        column_format=formats + "r" * (len(panel) + 1),
         multicol_align="c",
     )
     return PANEL.format(tabular)

@@ -1,5 +1,6 @@
 """The words of a table, decided once: what each heading, cell and remark says. The formats only lay them out."""
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ class Sheet:
     caption: str
     heads: tuple[Head, ...]
     bases: bool
-    """Whether rows have different bases, and each names its own."""
+    """Whether rows have different bases that their labels do not tell, and each names its own."""
     sections: tuple[Section, ...]
     remarks: tuple[str, ...]
     """Sentences: the method, and what signs and words mean that occur."""
@@ -128,7 +129,6 @@ class Sheet:
 def words(table: Table) -> Sheet:
     """Put a table into words."""
     heads = _heads(table)
-    bases = {line.base for line in table.lines if line.base is not None}
     numbers = _number_sources(table)
     measured = tuple(_row(line, table.columns, heads, {}) for line in table.lines)
     published = tuple(_row(line, table.columns, heads, numbers) for line in table.published)
@@ -138,7 +138,7 @@ def words(table: Table) -> Sheet:
         title=visible(table.title),
         caption=visible(table.caption),
         heads=heads,
-        bases=len(bases) > 1,
+        bases=len(_bases(table)) > 1 and not _are_told(table),
         sections=tuple(section for section in sections if section.rows),
         remarks=tuple(_remarks(table, heads)),
         notes=tuple((mark, visible(text)) for mark, text in (*((n.mark, n.text) for n in table.notes), *cited)),
@@ -223,6 +223,15 @@ def _difference(cell: Cell, column: Column) -> Entry:
     return Entry(text, sign=SIGNS[found.verdict], tone=TONES[found.verdict], value=found.value)
 
 
+def _bases(table: Table) -> list[str]:
+    return list(dict.fromkeys(line.base for line in table.lines if line.base is not None))
+
+
+def _are_told(table: Table) -> bool:
+    """Return whether each row's label is that of its base with a term, as `simclr+ip_r18` is of `simclr_r18`."""
+    return all(re.sub(r"\+[^_]*", "", line.label) == line.base for line in table.lines if line.base is not None)
+
+
 def _number(value: float, form: str) -> str:
     return format(value, form).replace("-", "\N{MINUS SIGN}")
 
@@ -233,16 +242,21 @@ def _remarks(table: Table, heads: Sequence[Head]) -> list[str]:
     found = [line.cells[k].difference for line in table.lines for k in shown]
     verdicts = {difference.verdict for difference in found if difference is not None}
     states = {cell.state for cell in cells}
-    bases = dict.fromkeys(line.base for line in table.lines if line.base is not None)
     remarks = [_sentence(visible(table.method))]
     if verdicts:
-        to = visible(next(iter(bases))) if len(bases) == 1 else "its row's base"
         signs = {SIGNS[verdict]: _meaning(verdict) for verdict in Verdict if verdict in verdicts}
-        remarks.append(_sentence(f"{DELTA} is the difference to {to}: {_pairs(signs)}"))
+        remarks.append(_sentence(f"{DELTA} is the difference to {_compared_with(table)}: {_pairs(signs)}"))
     absent = {ABSENT[state]: LEGEND[state] for state in ABSENT if state in states}
     if absent:
         remarks.append(_sentence(_pairs(absent)))
     return [remark for remark in remarks if remark]
+
+
+def _compared_with(table: Table) -> str:
+    bases = _bases(table)
+    if len(bases) == 1:
+        return visible(bases[0])
+    return "the same row without its term" if _are_told(table) else "its row's base"
 
 
 def _meaning(verdict: Verdict) -> str:

@@ -17,6 +17,9 @@ from results.table import Table
 
 WIDTH = 120
 """Of text that does not go to a terminal."""
+HEAD_ROOM = 12
+"""Characters of a heading; longer ones are folded, between words unless a word is longer than LONGEST."""
+LONGEST = 24
 GAP = 3
 """Between columns; rich draws one of it."""
 STYLES = {
@@ -84,7 +87,8 @@ def _column(head: Head, entries: Sequence[Entry]) -> tuple[list[str], list[str]]
         entry.text if entry.tone is Tone.ABSENT and not entry.marks else entry.text + tail.ljust(longest)
         for entry, tail in zip(entries, tails, strict=True)
     ]
-    narrow = max([12, *map(cell_len, cells)])
+    longest_word = max(map(cell_len, f"{head.group} {head.name}".split()), default=0)
+    narrow = max([HEAD_ROOM, min(LONGEST, longest_word), *map(cell_len, cells)])
     group = [] if head.differences else wrap(head.group, narrow)
     lines = [*group, *wrap(head.name, narrow), head.unit]
     width = max(map(cell_len, (*lines, *cells)))

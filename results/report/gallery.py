@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from results.records import Run
-from results.render.parts import visible
+from results.render.parts import UNITS, visible
 from results.report.charts import Curve, Point, draw_curves, draw_plane, draw_profile, draw_spread
 from results.report.curves import DETECTION, PRETRAINING, read_curve
 from results.report.evidence import Pretraining
@@ -53,18 +53,20 @@ def plots_of_table(table: Table, taken: set[str]) -> list[Plot]:
     return _named(table.name, drawn, taken)
 
 
-def plots_of_pretraining(pretrainings: Iterable[Pretraining], taken: set[str]) -> list[Plot]:
-    """Draw the curves of pretraining, a set of plots for each image set and encoder; `taken` as above."""
+def plots_of_pretraining(pretrainings: Iterable[Pretraining], taken: set[str]) -> dict[str, list[Plot]]:
+    """Draw the curves of pretraining, by what was pretrained on what; `taken` as above."""
     groups: dict[str, list[Pretraining]] = {}
-    for one in pretrainings:
+    for one in sorted(pretrainings, key=lambda one: _row_of(one).partition("_")[0].split("+")):
         groups.setdefault(_pretrained_on(one), []).append(one)
-    drawn: list[Drawn] = []
+    plots = {}
     for group, members in sorted(groups.items()):
+        drawn: list[Drawn] = []
         for key, title in LOGGED.items():
-            folders = ((str(one.manifest.recipe.get("name")), one.folder) for one in members)
-            curves = _read(folders, PRETRAINING, "epoch", key)
-            drawn += _curves(title, group, curves, "epoch", title.lower())
-    return _named("pretraining", drawn, taken)
+            curves = _read(((_row_of(one), one.folder) for one in members), PRETRAINING, "epoch", key)
+            drawn += _curves(title, "", curves, "epoch", title.lower())
+        if drawn:
+            plots[visible(group)] = _named(f"pretraining {group}", drawn, taken)
+    return plots
 
 
 def _named(stem: str, drawn: Sequence[Drawn], taken: set[str]) -> list[Plot]:
@@ -87,8 +89,13 @@ def _spreads(table: Table) -> Iterator[Drawn]:
         kept = dict(list(rows.items())[:SPREAD_ROWS])
         if kept:
             title = f"Spread of {_heading(column)}"
-            text = "Each dot is a seed, each bar the mean of a row." + _cut(len(rows), SPREAD_ROWS, "rows")
-            yield title, text, draw_spread(kept, f"{column.header} ({column.unit}) {column.arrow}")
+            bars = ", each bar the mean of a row" if any(len(values) > 1 for values in kept.values()) else ""
+            text = f"Each dot is a seed{bars}." + _cut(len(rows), SPREAD_ROWS, "rows")
+            yield (
+                title,
+                text,
+                draw_spread(kept, f"{column.header} ({UNITS.get(column.unit, column.unit)}) {column.arrow}"),
+            )
 
 
 def _leading(columns: Sequence[Column]) -> dict[int, Column]:
@@ -129,7 +136,11 @@ def _profiles(rows: Rows, group: str) -> Iterator[Drawn]:
         categories = list(dict.fromkeys(category for figures in values.values() for category in figures))
         kept = dict(list(values.items())[:ROWS])
         text = "Each dot is a run." + _cut(len(values), ROWS, "rows") + _cut(len(categories), CATEGORIES, "categories")
-        yield _titled(title, group), text, draw_profile(categories[:CATEGORIES], kept, first.unit)
+        yield (
+            _titled(title, group),
+            text,
+            draw_profile(categories[:CATEGORIES], kept, UNITS.get(first.unit, first.unit)),
+        )
 
 
 def _planes(rows: Rows, group: str) -> Iterator[Drawn]:
@@ -181,8 +192,14 @@ def _cut(count: int, most: int, what: str) -> str:
     return f" Of {count:,} {what} the first {most} are drawn." if count > most else ""
 
 
+def _row_of(pretraining: Pretraining) -> str:
+    return str(pretraining.manifest.recipe.get("name"))
+
+
 def _pretrained_on(pretraining: Pretraining) -> str:
     recipe = pretraining.manifest.recipe
     data, encoder = recipe.get("data", {}), recipe.get("encoder", {})
-    named = (data.get("name") or data.get("kind"), data.get("split"), data.get("count"), encoder.get("arch"))
-    return " ".join(str(part) for part in (*named, f"x{encoder.get('width', 1):g}") if part is not None)
+    split, count = data.get("split"), data.get("count")
+    images = (data.get("name") or data.get("kind"), split and f"{split} split", count and f"{count:,} images")
+    named = ", ".join(str(part) for part in images if part)
+    return f"{encoder.get('arch')} x{encoder.get('width', 1):g} on {named}"

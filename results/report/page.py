@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -40,7 +40,8 @@ def write_report(store: Store, tables: Sequence[Table], out: Path, plots: Path |
         evidence = describe_runs(runs_behind(sections), pretrainings, store.folder)
         write_text(out, _render(store, sections, curves, evidence, broken))
         if plots is not None:
-            write_plots([*(plot for one in sections for plot in one.plots), *curves], plots)
+            drawn = [*(one.plots for one in sections), *curves.values()]
+            write_plots([plot for group in drawn for plot in group], plots)
     return out
 
 
@@ -54,7 +55,7 @@ def _make_sections(tables: Sequence[Table], taken: set[str]) -> Iterator[Section
 def _render(
     store: Store,
     sections: Sequence[Section],
-    curves: Sequence[Plot],
+    curves: Mapping[str, Sequence[Plot]],
     evidence: Evidence,
     broken: Sequence[Unreadable],
 ) -> str:

@@ -78,10 +78,13 @@ def legend_height(rows: int) -> float:
 
 
 def add_legend(axes: Axes) -> None:
-    """Name the rows above the axes."""
+    """Name the rows above the axes, from the left edge of the figure."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
     axes.legend(
         loc="lower left",
-        bbox_to_anchor=(-0.02, 1.0),
+        bbox_to_anchor=(0.02, axes.get_position().y1),
+        bbox_transform=figure.transFigure,
         frameon=False,
         borderaxespad=0.2,
         labelspacing=0.25,

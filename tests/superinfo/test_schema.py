@@ -116,3 +116,10 @@ def test_what_is_no_older_record_is_refused_in_one_line(tmp_path: Path, change: 
         Record.read(path)
     assert str(caught.value).startswith(f"{path}: not a Record of this version: ")
     assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_record_is_told_without_a_field(tmp_path: Path) -> None:
+    path = tmp_path / RECORD
+    path.write_text("{")
+    with pytest.raises(UserError, match="of this version: Invalid JSON"):
+        Record.read(path)

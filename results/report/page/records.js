@@ -9,7 +9,8 @@ document.addEventListener("click", (event) => {
   if (cell) {
     const places = cell.dataset.runs.split(" ").filter(Boolean).map(Number);
     const head = headOf(cell.closest("td"));
-    const title = `${cell.closest("tr").cells[0].dataset.value}, ${head.textContent.trim()}: ${cell.textContent}`;
+    const { name, unit } = head.dataset;
+    const title = `${cell.closest("tr").cells[0].dataset.value}, ${name}: ${cell.textContent} ${unit}`.trim();
     open(title, places, Number(cell.dataset.of), head.dataset.key);
   } else if (event.target === dialog || event.target.closest(".close")) dialog.close();
 });

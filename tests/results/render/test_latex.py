@@ -71,6 +71,12 @@ def test_long_labels_and_notes_are_folded(make: MakeTable, paper: Table, compile
     compile_latex(render_latex([replace(make(labels), notes=notes), replace(paper, title="t" * 200)]))
 
 
+def test_a_label_is_folded_only_where_the_figures_leave_no_room_for_it(make: MakeTable) -> None:
+    labels = ("random", "MoCo v2, ImageNet-1k, 200 epochs, batch 256 [mmselfsup]")
+    assert r"\begin{tabular}{lrr" in render_latex([make(labels, each=1)])
+    assert r"\arraybackslash}p{16.9em}rr" in render_latex([make(labels, groups=2, each=4)])
+
+
 def test_every_letter_that_is_passed_on_has_a_glyph_and_others_show_their_code(compile_latex: Compile) -> None:
     letters = [
         chr(code) for code in (*range(0x20, 0x7F), *range(0xA1, 0x180), *range(0x370, 0x400), *range(0x2010, 0x2270))

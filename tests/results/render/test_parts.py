@@ -94,6 +94,14 @@ def test_a_column_that_hides_differences_shows_none(paper: Table) -> None:
     assert not any("Δ" in remark for remark in sheet.remarks)
 
 
+def test_rows_whose_labels_are_their_bases_with_a_term_do_not_name_them(rivals: Table) -> None:
+    cells = rivals.lines[-1].cells
+    pairs = (("moco_r18", None), ("moco+ip_r18", "moco_r18"), ("byol_r18", None), ("byol+rc_r18", "byol_r18"))
+    sheet = words(replace(rivals, lines=tuple(Line(label, cells, base) for label, base in pairs)))
+    assert not sheet.bases
+    assert "Δ is the difference to the same row without its term: ≈ = within noise." in sheet.remarks
+
+
 def test_rows_of_different_bases_each_name_their_own(rivals: Table, paper: Table) -> None:
     sheet = words(rivals)
     assert sheet.bases

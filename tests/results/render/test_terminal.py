@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
@@ -96,3 +97,8 @@ def test_tables_follow_one_another(paper: Table, rivals: Table) -> None:
     text = render_terminal([paper, rivals])
     assert text.index("Detection on VOC") < text.index("\n\nRivals\n")
     assert render_terminal([]) == "\n"
+
+
+def test_a_long_word_of_a_heading_is_not_broken(paper: Table) -> None:
+    columns = (replace(paper.columns[0], header="results/new_records"), *paper.columns[1:])
+    assert "results/new_records" in render_terminal([replace(paper, columns=columns)], 120)

@@ -139,7 +139,7 @@ def test_a_figure_opens_its_records_and_escape_leads_back_to_it(page: Page) -> N
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog")
     expect(dialog).to_be_visible()
-    expect(dialog.get_by_role("heading", level=2)).to_contain_text(BETTER)
+    expect(dialog.get_by_role("heading", level=2)).to_have_text(f"{BETTER}, box AP: 31.0 ± 1.0 % ↑")
     expect(dialog.locator("#record-body > details")).to_have_count(world.SEEDS)
     first = dialog.locator("#record-body > details").first
     first.locator("summary").first.click()
@@ -210,6 +210,12 @@ def test_axe_finds_no_barrier(page: Page, scheme: str) -> None:
 def _barriers(page: Page, part: str) -> list[str]:
     found = page.evaluate("part => axe.run(part, {resultTypes: ['violations']})", part)["violations"]
     return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]
+
+
+def test_a_window_of_1200_pixels_shows_nine_columns_whole(reader: Reader) -> None:
+    window = reader.open(viewport={"width": 1200, "height": 900})
+    assert detections(window).locator("thead tr").last.locator("th").count() == 9
+    assert detections(window).evaluate("table => table.parentElement.scrollWidth <= table.parentElement.clientWidth")
 
 
 def test_a_phone_scrolls_tables_but_not_the_page(reader: Reader) -> None:

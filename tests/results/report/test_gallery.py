@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
 from results.records import Store, read_store
 from results.report import gallery
@@ -43,6 +44,12 @@ def marks(figure: Figure) -> list[list[float]]:
     return [numbers(line.get_xdata()) for line in axes.lines if line.get_marker() not in {"None", None, ""}]
 
 
+def legend(figure: Figure) -> Legend:
+    found = figure.axes[0].get_legend()
+    assert found is not None
+    return found
+
+
 def numbers(data: Any) -> list[float]:
     return [float(value) for value in data]
 
@@ -52,6 +59,12 @@ def test_each_seed_of_each_row_is_a_dot_and_the_mean_a_bar(store: Store) -> None
     assert sorted(marks(figure)) == [[20.0 + 5 * row + seed for seed in range(3)] for row in range(4)]
     bars = [numbers(line.get_xdata())[0] for line in figure.axes[0].lines if line.get_color() == "#1b1f24"]
     assert sorted(bars) == [21.0, 26.0, 31.0, 36.0]
+
+
+def test_axes_have_the_units_of_tables(store: Store) -> None:
+    drawn = plots(store, DETECTION)
+    labels = [drawn[title].figure.axes[0].get_xlabel() for title in ("Spread of box AP", "Mask AP of each class")]
+    assert labels == ["box AP (%) ↑", "%"]
 
 
 def test_each_class_and_row_has_its_runs(store: Store) -> None:
@@ -80,9 +93,12 @@ def test_losses_are_those_that_were_logged(store: Store) -> None:
 def test_pretraining_of_one_kind_shares_its_plots(store: Store) -> None:
     pretrainings, broken = find_pretrainings(store.folder)
     assert [one.path.parent.name for one in broken] == ["truncated"]
-    drawn = plots_of_pretraining(pretrainings.values(), set())
-    assert [plot.title.partition(",")[0] for plot in drawn] == ["Loss", "Alignment of views"]
-    assert len(drawn[0].figure.axes[0].lines) == 2 * world.SEEDS
+    ((group, drawn),) = plots_of_pretraining(pretrainings.values(), set()).items()
+    assert group == "resnet18 x0.25 on scenes, train split, 5,000 images"
+    assert [plot.title for plot in drawn] == ["Loss", "Alignment of views"]
+    (axes,) = drawn[0].figure.axes
+    assert len(axes.lines) == 2 * world.SEEDS
+    assert [text.get_text() for text in legend(drawn[0].figure).get_texts()] == ["simclr_r18", "simclr+superinfo_r18"]
 
 
 def test_what_does_not_fit_a_plot_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,6 +108,13 @@ def test_what_does_not_fit_a_plot_is_told(store: Store, monkeypatch: pytest.Monk
     assert "Of 4 rows the first 2 are drawn." in plot.text
     assert "Of 3 categories the first 1 are drawn." in plot.text
     assert len(marks(plot.figure)) == 2
+
+
+def test_names_of_rows_are_not_cut_where_those_of_categories_are_long(store: Store) -> None:
+    figure = plots(store, DETECTION)["Mask AP of each class"].figure
+    figure.draw_without_rendering()
+    names = legend(figure).get_window_extent()
+    assert 0 <= names.x0 <= names.x1 <= figure.bbox.x1
 
 
 def test_a_plot_in_the_page_has_the_colours_of_the_page_alone(store: Store) -> None:

@@ -94,7 +94,7 @@ def _write_pretraining(folder: Path, row: str, who: Who) -> None:
         command=f"superinfo pretrain {row}",
         recipe={
             "name": row,
-            "data": {"kind": "scenes"},
+            "data": {"kind": "scenes", "split": "train", "count": 5000},
             "encoder": ENCODER.model_dump(),
             "method": {"temperature": 0.2},
         },
