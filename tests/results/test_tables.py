@@ -364,6 +364,17 @@ def test_all_records_are_summed_up_by_known_metrics_or_shown_by_all_if_none_is_k
     assert build_all(store(run(SIMCLR, {})))[0].lines[0].cells == ()
 
 
+def test_any_text_may_name_what_a_record_measured() -> None:
+    odd = "<b>, %_$ | é\u202e\n" * 40
+    (table,) = build_all(store(run(SIMCLR, 1.0, recipe=odd, what={"protocol": odd, "task": odd, "dataset": odd})))
+    assert [one.cells[0].mean for one in table.lines] == [1.0]
+
+
+def test_a_table_of_one_measurement_has_the_same_name_in_any_set_of_records() -> None:
+    alone, together = build_all(store(run(SIMCLR, 1.0))), build_all(store(run(SIMCLR, 1.0), run(TERM, 2.0, recipe="a")))
+    assert [table.name for table in alone] == [table.name for table in together]
+
+
 def test_thousands_of_seeds_make_a_table() -> None:
     table = build(
         declaration(rows=ROWS),
