@@ -9,12 +9,12 @@ from pydantic import Field, ValidationInfo, field_validator
 from pretrain.recipe import RECIPES as PRETRAIN_RECIPES
 from pretrain.recipe import PretrainRecipe, checkpoint_path
 from results.declaration import Declaration, Group, Measured, MetricColumn, Pretrained, Row
-from results.records import Store, read_store
+from results.records import read_if_any
 from results.render import FORMATS
 from results.table import Table
 from results.tables import build
 from superinfo.artifacts import CONVERSION
-from superinfo.errors import Interrupted, SuperInfoError, UserError
+from superinfo.errors import Interrupted, SuperInfoError
 from superinfo.files import write_bytes, write_text
 from superinfo.progress import say
 from superinfo.repeat import command_line
@@ -92,11 +92,7 @@ def run_suite(suite: Suite, runs: Path, device: str) -> tuple[Path, list[SuperIn
 
 def suite_tables(suite: Suite, runs: Path) -> list[Table]:
     """Return the suite's table of the runs that are done, at work or failed; a row with none is empty."""
-    try:
-        store = read_store(runs)
-    except UserError:  # nothing was run yet
-        store = Store(runs, (), (), ())
-    return [build(declare(suite), store)]
+    return [build(declare(suite), read_if_any(runs))]
 
 
 def declare(suite: Suite) -> Declaration:

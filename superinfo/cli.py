@@ -213,27 +213,30 @@ def table(
         return
     if name is None and records is None:
         raise UserError("table: name a suite or a table, or give --records DIR")
-    shown = _tables(name, records or runs)
+    shown = _tables(name, records, runs)
     if against is not None:
         from results.against import compare_sets
 
-        shown = compare_sets(shown, _tables(name, against), (str(records or runs), str(against)))
+        shown = compare_sets(shown, _tables(name, against, runs), (str(records or runs), str(against)))
     print(FORMATS[format](shown), end="")
 
 
-def _tables(name: str | None, folder: Path) -> "list[Table]":
-    """Return the named table from a folder of records, or those of all records in it."""
-    if name is not None:
-        from benchmarks.tables import tables_by_name
-
-        return tables_by_name(name, folder)
-    from results.leftovers import describe_leftovers
-    from results.records import read_store
-    from results.tables import build_all
+def _tables(name: str | None, records: Path | None, runs: Path) -> "list[Table]":
+    """Return the named table, or those of all records; where no folder of them is given, runs may be yet to come."""
+    from results.leftovers import describe_unfinished, describe_unreadable
+    from results.records import read_if_any, read_store
     from superinfo.progress import say
 
-    store = read_store(folder)
-    for line in describe_leftovers(store):
+    store = read_if_any(runs) if records is None else read_store(records)
+    for line in describe_unreadable(store):
+        say(line)
+    if name is not None:
+        from benchmarks.tables import table_by_name
+
+        return [table_by_name(name, store)]
+    from results.tables import build_all
+
+    for line in describe_unfinished(store):
         say(line)
     return build_all(store)
 
