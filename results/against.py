@@ -1,20 +1,15 @@
 """Two result sets side by side: what moved, and whether it is more than noise."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 
+from results.captions import method_of
 from results.comparisons import Sample, find_differences
 from results.marks import Notes
 from results.protocols import Protocol, describe_difference
 from results.replicates import Replicates
-from results.statistics import ALPHA, FEWEST
+from results.rows import pretraining_recipe
 from results.table import Cell, Column, Line, Note, State, Table
-
-METHOD = (
-    "A difference holds at p <= {alpha:g} of a paired t test over seeds where both have the same ones, and of Welch's "
-    "t test elsewhere, adjusted by Holm's method within a column. Fewer than {fewest} pretrainings a row are too few "
-    "to tell a difference from noise."
-)
 
 
 def compare_sets(ours: Sequence[Table], others: Sequence[Table], names: tuple[str, str]) -> list[Table]:
@@ -53,9 +48,8 @@ def _compare(ours: Table | None, theirs: Table | None, names: tuple[str, str]) -
         bases = [index + len(pairs) for index in range(len(pairs))] + [None] * len(pairs)
         differences = find_differences(samples, bases, "paired", higher_is_better=column.higher_is_better)
         for label, (a, b), difference in zip(labels, pairs, differences, strict=False):
-            unlike = _unlike(a, b)
             marked = [sides[side].remark(cell, label, notes) for side, cell in ((1, b), (0, a))]
-            extra = (notes.mark(unlike),) if unlike else ()
+            extra = tuple(notes.mark(text) for text in _unlike(a, b))
             drawn[label] += [
                 replace(b, difference=None, best=False, marks=marked[0]),
                 replace(a, difference=difference, best=False, marks=marked[1] + extra),
@@ -63,8 +57,8 @@ def _compare(ours: Table | None, theirs: Table | None, names: tuple[str, str]) -
     return Table(
         name=shown.name,
         title=shown.title,
-        caption=shown.caption,
-        method=METHOD.format(alpha=ALPHA, fewest=FEWEST),
+        caption=_caption(ours, theirs, names),
+        method=method_of("paired", [cell for cells in drawn.values() for cell in cells]),
         columns=tuple(columns),
         lines=tuple(Line(label, tuple(cells), names[1]) for label, cells in drawn.items()),
         published=(),
@@ -104,8 +98,28 @@ def _sample(cell: Cell, column: Column) -> Sample | None:
     return Sample(tuple(values), replicates.design, Protocol.of(cell.records[0]))
 
 
-def _unlike(ours: Cell, theirs: Cell) -> str:
-    if State.MEASURED not in {ours.state} & {theirs.state}:
-        return ""
+def _caption(ours: Table | None, theirs: Table | None, names: tuple[str, str]) -> str:
+    """Return the caption of both, or each behind its set's name where they measured unlike things."""
+    said = {name: table.caption for name, table in zip(names, (ours, theirs), strict=True) if table is not None}
+    if len(set(said.values())) == 1:
+        return next(iter(said.values()))
+    return " ".join(f"{name}: {caption}" for name, caption in said.items())
+
+
+def _unlike(ours: Cell, theirs: Cell) -> Iterator[str]:
+    """Yield what else than chance two figures may differ by."""
+    if ours.state is not State.MEASURED or theirs.state is not State.MEASURED:
+        return
     a, b = ours.records[0], theirs.records[0]
-    return "" if Protocol.of(a) == Protocol.of(b) else f"Not compared: {describe_difference(a, b)}."
+    if Protocol.of(a) != Protocol.of(b):
+        yield f"Not compared: {describe_difference(a, b)}."
+    if (new := _pretrainings(ours)) != (old := _pretrainings(theirs)):
+        yield f"Of other pretrainings: {', '.join(new.values())} instead of {', '.join(old.values())}."
+
+
+def _pretrainings(cell: Cell) -> dict[Hashable, str]:
+    """Return what a figure's runs were pretrained by, but for seeds, each with its name and the start of its hash."""
+    return {
+        pretraining_recipe(run): f"{run.who.name} {(run.who.recipe_hash or run.who.tensors_sha256 or '')[:8]}".rstrip()
+        for run in cell.records
+    }

@@ -37,7 +37,7 @@ def build(declaration: Declaration, store: Store) -> Table:
         name=declaration.name,
         title=declaration.title,
         caption=caption_of(measured, sorted(frozenset().union(*(one.common for one in selections)))),
-        method=method_of(declaration, [cell for line in lines for cell in line.cells]),
+        method=method_of(declaration.test, [cell for line in lines for cell in line.cells]),
         columns=columns,
         lines=lines,
         published=published,

@@ -5,8 +5,8 @@ from scipy import stats
 
 from results.against import compare_sets
 from results.table import Cell, State, Table, Verdict
-from results.tables import build_all
-from tests.results.made import SIMCLR, TERM, run, runs, store
+from results.tables import build, build_all
+from tests.results.made import SIMCLR, TERM, declaration, run, runs, store
 
 OLD = [50.0, 51.0, 52.0, 50.5]
 NEW = [53.0, 54.1, 55.0, 53.4]
@@ -67,3 +67,39 @@ def test_footnotes_of_both_sets_stay_with_their_figures() -> None:
     texts = {note.mark: note.text for note in table.notes}
     said = [[texts[mark] for mark in cell.marks] for cell in cells(table, TERM)]
     assert said == [["Old deviation."], ["New deviation."]]
+
+
+def test_a_row_of_another_pretraining_recipe_says_so() -> None:
+    (same,) = compared([runs(SIMCLR, NEW)], [runs(SIMCLR, OLD)])
+    assert same.notes == ()
+    (table,) = compared([runs(SIMCLR, NEW, recipe_hash="a" * 64)], [runs(SIMCLR, OLD, recipe_hash="b" * 64)])
+    old, new = cells(table, SIMCLR)
+    assert (old.marks, new.marks) == ((), ("a",))
+    assert [note.text for note in table.notes] == [
+        f"Of other pretrainings: {SIMCLR} aaaaaaaa instead of {SIMCLR} bbbbbbbb."
+    ]
+    assert new.difference is not None
+
+
+def test_other_files_from_elsewhere_of_one_name_say_so() -> None:
+    ours, theirs = (run("mine", 1.0, recipe_hash=None, tensors=letter * 64) for letter in "ab")
+    (table,) = compared([ours], [theirs])
+    assert [note.text for note in table.notes] == ["Of other pretrainings: mine aaaaaaaa instead of mine bbbbbbbb."]
+
+
+def test_a_caption_says_what_was_done_and_no_more() -> None:
+    tested, few, alone = (
+        compared([runs(SIMCLR, NEW[:count])], others)[0].method
+        for count, others in ((4, [runs(SIMCLR, OLD)]), (2, [runs(SIMCLR, OLD)]), (4, [runs(TERM, OLD)]))
+    )
+    assert ["standard deviation" in text for text in (tested, few, alone)] == [True, True, True]
+    assert ["paired t test" in text for text in (tested, few, alone)] == [True, False, False]
+    assert ["too few" in text for text in (tested, few, alone)] == [False, True, False]
+
+
+def test_a_caption_is_of_both_sets_where_they_differ() -> None:
+    empty, full = (build(declaration(), store(measured)) for measured in ([], runs(SIMCLR, OLD)))
+    (table,) = compare_sets([empty], [full], ("new", "old"))
+    assert table.caption == f"new: {empty.caption} old: {full.caption}"
+    (table,) = compare_sets([full], [full], ("new", "old"))
+    assert table.caption == full.caption
