@@ -118,9 +118,11 @@ def _percents(metrics: Mapping[str, Metric]) -> list[float]:
 
 def _column_faults(column: Column, cells: list[tuple[Line, Cell]]) -> Iterator[str]:
     for line, cell in cells:
-        units = Counter(run.metrics[column.metric].unit for run in cell.records if column.metric in run.metrics)
-        if odd := [unit for unit in units if unit != column.unit]:
+        metrics = [run.metrics[column.metric] for run in cell.records if column.metric in run.metrics]
+        if odd := [metric.unit for metric in metrics if metric.unit != column.unit]:
             yield f"{line.label!r} has a figure in {odd[0]} among {column.unit}"
+        if any(metric.higher_is_better != column.higher_is_better for metric in metrics):
+            yield f"{line.label!r} has a figure of the other direction than {column.arrow}"
         if cell.state is State.UNDEFINED:
             yield f"{line.label!r} has no number"
         if cell.state is State.MEASURED and (cell.mean is None or not math.isfinite(cell.mean)):

@@ -91,12 +91,12 @@ def _rows(declaration: Declaration, selections: Iterable[Selection], store: Stor
 
 
 def _fill(selection: Selection, declaration: Declaration, rows: Sequence[RowRuns]) -> _Block:
-    slots = selection.slots(rows, len(declaration.seeds))
+    slots = selection.slots(rows, declaration.seeds)
     places = {row.label: index for index, row in enumerate(rows)}
     bases = [None if row.base is None else places[row.base] for row in rows]
     columns = []
     for shown in selection.columns(declaration.name):
-        figures = [read_figure(slot, shown.metric, shown.unit) for slot in slots]
+        figures = [read_figure(slot, shown) for slot in slots]
         differences: list[Difference | None] = [None] * len(rows)
         best = None
         if declaration.test != "none":

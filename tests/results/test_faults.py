@@ -120,6 +120,11 @@ def test_a_fraction_among_percents_is_found_in_a_column() -> None:
     assert any("'SuperInfo' has a figure in fraction among percent" in fault for fault in find_table_faults(table))
 
 
+def test_a_figure_of_the_other_direction_is_found_in_a_column() -> None:
+    table = build(declared(), store(runs(SIMCLR, METHOD), runs(TERM, [1.0], higher=False)))
+    assert any("'SuperInfo' has a figure of the other direction than ↑" in fault for fault in find_table_faults(table))
+
+
 def test_two_protocols_in_one_column_without_a_mark_are_found() -> None:
     marked = build(declared(), store(runs(SIMCLR, METHOD), runs(TERM, [1.0], what={"samples": 190})))
     assert find_table_faults(marked) == []

@@ -199,6 +199,13 @@ def test_there_is_a_mean_only_where_every_expected_run_has_a_figure() -> None:
     assert (cell(whole, "SimCLR").mean, cell(whole, "SimCLR").runs) == (3.0, 3)
 
 
+def test_a_second_record_of_a_seed_does_not_stand_in_for_one_that_is_missing() -> None:
+    twice = [*runs(SIMCLR, [1.0, 2.0]), run(SIMCLR, 9.0, 1)]
+    table = build(declaration(rows=ROWS, seeds=[0, 1, 2]), store(twice))
+    assert (cell(table, "SimCLR").state, cell(table, "SimCLR").mean) == (State.MISSING, None)
+    assert (cell(table, "SimCLR").runs, cell(table, "SimCLR").expected) == (3, 4)
+
+
 @pytest.mark.parametrize("odd", [None, math.nan, math.inf])
 def test_a_figure_that_is_no_number_is_undefined_and_says_in_how_many_runs(odd: float | None) -> None:
     table = build(declaration(rows=ROWS), store(runs(SIMCLR, [5.0, odd, 6.0]), runs(TERM, [odd])))
@@ -222,6 +229,14 @@ def test_a_fraction_among_percents_is_not_shown_and_marked() -> None:
     (text,) = notes(table, cell(table, "SuperInfo").marks)
     assert "fraction" in text
     assert "percent" in text
+
+
+def test_a_figure_of_the_other_direction_is_not_shown_and_marked() -> None:
+    table = build(declaration(rows=ROWS), store(runs(SIMCLR, METHOD), runs(TERM, [1.0] * 3, higher=False)))
+    assert (table.columns[0].arrow, cell(table, "SimCLR").mean) == ("↑", 50.875)
+    assert (cell(table, "SuperInfo").state, cell(table, "SuperInfo").mean) == (State.UNDEFINED, None)
+    (text,) = notes(table, cell(table, "SuperInfo").marks)
+    assert text == ("recorded as better where it is lower, where the column's is better where it is higher: not shown")
 
 
 @pytest.mark.parametrize(
