@@ -1,7 +1,7 @@
 """What one row has in one group of columns, and the cells that come of it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from results.comparisons import Sample
@@ -58,13 +58,8 @@ def read_figure(slot: Slot, column: Column) -> Figure:
     numbers = [one.value for one in found if one is not None and one.value is not None and math.isfinite(one.value)]
     if not runs or not (slot.unfinished or any(found)):
         return Figure(_without_runs(slot), None, (), 0, "")
-    if units := {one.unit for one in found if one is not None} - {column.unit}:
-        odd = f"recorded in {' and '.join(sorted(units))}, where the column is in {column.unit}: not shown"
-        return Figure(State.UNDEFINED, None, (), len(numbers), odd)
-    if any(one.higher_is_better != column.higher_is_better for one in found if one is not None):
-        ours, theirs = ("lower", "higher") if column.higher_is_better else ("higher", "lower")
-        odd = f"recorded as better where it is {ours}, where the column's is better where it is {theirs}: not shown"
-        return Figure(State.UNDEFINED, None, (), len(numbers), odd)
+    if odd := _odd_for(column, [one for one in found if one is not None]):
+        return Figure(State.UNDEFINED, None, (), len(numbers), f"{odd}: not shown")
     if slot.mixed:
         return Figure(State.UNDEFINED, None, (), len(numbers), "")
     if not slot.whole:
@@ -94,6 +89,16 @@ def draw_cell(
         marks=marks,
         records=slot.runs,
     )
+
+
+def _odd_for(column: Column, metrics: Sequence[Metric]) -> str:
+    """Say in which respect figures are not the column's; nothing if they are."""
+    if units := {one.unit for one in metrics} - {column.unit}:
+        return f"recorded in {' and '.join(sorted(units))}, where the column is in {column.unit}"
+    if any(one.higher_is_better != column.higher_is_better for one in metrics):
+        ours, theirs = ("lower", "higher") if column.higher_is_better else ("higher", "lower")
+        return f"recorded as better where it is {ours}, where the column's is better where it is {theirs}"
+    return ""
 
 
 def _without_runs(slot: Slot) -> State:

@@ -52,7 +52,7 @@ class Selection:
         return frozenset.intersection(*(frozenset(run.deviations) for run in self.runs))
 
     def columns(self, name: str) -> list[Column]:
-        """Return the columns, in the unit and of the direction that most runs have. Raises UserError as `build` does."""
+        """Return the columns, with unit and direction as most runs have them. Raises UserError as `build` does."""
         asked = self.spec.columns
         check_known((one.metric for one in asked), {name for run in self.runs for name in run.metrics}, name)
         return [self._column(one) for one in asked]
