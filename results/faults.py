@@ -5,11 +5,12 @@ What a table shows is worked out again here from its cells' values and records, 
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 from scipy import stats
 
 from results.manifests import find_manifests
+from results.metrics import SUMMARY
 from results.protocols import Protocol, describe_difference
 from results.records import Run, Store
 from results.replicates import Replicates, pretraining
@@ -19,8 +20,7 @@ from results.table import Cell, Column, Line, State, Table
 from superinfo.artifacts import Metric
 
 FRACTION = 1.0
-"""The largest one; a record whose percents are all below looks like fractions where others of its protocol are a
-hundred times as large."""
+"""The largest one; percents that are all below look like fractions where others are a hundred times as large."""
 BOUNDS = ("box", "mask", "keypoints")
 """Kinds whose AP is the mean of AP at ten thresholds, AP50 and AP75 among them."""
 
@@ -97,19 +97,41 @@ def _odd_figures(run: Run) -> Iterator[str]:
 
 
 def _like_fractions(runs: tuple[Run, ...]) -> Iterator[str]:
-    """Yield records all of whose percents are fractions by the look of the others of their protocol."""
-    found: defaultdict[Protocol, list[tuple[Run, float]]] = defaultdict(list)
+    """Yield records that hold fractions by the look of others.
+
+    All their percents by the look of their protocol's, or what sums them up by the look of their row's other seeds.
+    """
+    whole: defaultdict[Hashable, list[tuple[Run, float]]] = defaultdict(list)
+    single: defaultdict[tuple[Hashable, Protocol, str], list[tuple[Run, float]]] = defaultdict(list)
     for run in runs:
+        protocol = Protocol.of(run)
         if percents := _percents(run.metrics):
-            found[Protocol.of(run)].append((run, max(percents)))
-    for members in found.values():
-        large = [most for _, most in members if most > FRACTION]
-        for run, most in members:
-            if most <= FRACTION and large and min(large) / 2 <= 100 * most <= 2 * max(large):
+            whole[protocol].append((run, max(percents)))
+        for name in SUMMARY:
+            metric = run.metrics.get(name)
+            if metric is not None and metric.unit == "percent" and metric.value:
+                single[pretraining_recipe(run), protocol, name].append((run, metric.value))
+    found = {run.folder: (most, large) for members in whole.values() for run, most, large in _hundredths(members)}
+    for folder, (most, large) in found.items():
+        yield (
+            f"{folder}: all percents are at most {most:g}, where others of its protocol reach {large:g}: "
+            "fractions among percents"
+        )
+    for (*_, name), members in single.items():
+        for run, value, large in _hundredths(members):
+            if run.folder not in found:
                 yield (
-                    f"{run.folder}: all percents are at most {most:g}, where others of its protocol reach "
-                    f"{max(large):g}: fractions among percents"
+                    f"{run.folder}: {name} is {value:g}, where other seeds of its row reach {large:g}: "
+                    "a fraction among percents"
                 )
+
+
+def _hundredths(members: Sequence[tuple[Run, float]]) -> Iterator[tuple[Run, float, float]]:
+    """Yield each run whose figure is small, but a hundred times it among the large ones; and the largest."""
+    large = [figure for _, figure in members if figure > FRACTION]
+    for run, figure in members:
+        if figure <= FRACTION and large and min(large) / 2 <= 100 * figure <= 2 * max(large):
+            yield run, figure, max(large)
 
 
 def _percents(metrics: Mapping[str, Metric]) -> list[float]:

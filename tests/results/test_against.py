@@ -1,5 +1,7 @@
 """Two result sets: what moved, by how much, and whether it is more than noise."""
 
+from collections.abc import Sequence
+
 import pytest
 from scipy import stats
 
@@ -12,7 +14,7 @@ OLD = [50.0, 51.0, 52.0, 50.5]
 NEW = [53.0, 54.1, 55.0, 53.4]
 
 
-def compared(ours: list[object], others: list[object]) -> list[Table]:
+def compared(ours: Sequence[object], others: Sequence[object]) -> list[Table]:
     sets = [build_all(store(*side)) for side in (ours, others)]  # type: ignore[arg-type]
     return compare_sets(sets[0], sets[1], ("new", "old"))
 

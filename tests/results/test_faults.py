@@ -96,6 +96,13 @@ def test_a_record_of_fractions_that_call_themselves_percent_is_found(folder: Pat
     assert TERM in fault
 
 
+def test_a_fraction_among_a_rows_percents_is_found_whatever_else_its_record_holds(folder: Path) -> None:
+    measured = runs(SIMCLR, [{"box/AP50": value, "box/AP50-disk": 60.0} for value in (50.0, 0.51, 52.0)])
+    (fault,) = faults(folder, measured)
+    assert str(measured[1].folder) in fault
+    assert "box/AP50 is 0.51, where other seeds of its row reach 52: a fraction among percents" in fault
+
+
 def test_a_figure_that_is_merely_low_is_no_fraction(folder: Path) -> None:
     assert faults(folder, runs(SIMCLR, METHOD), run(TERM, 0.1)) == []
 
