@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from benchmarks.suite import SUITES, declare, load_suite
-from results.declaration import DECLARATIONS, Declaration, load_declaration
+from benchmarks.outputs import suite_tables
+from benchmarks.suite import SUITES, load_suite
+from results.declaration import DECLARATIONS, load_declaration
 from results.records import Store
 from results.table import Table
 from results.tables import build
@@ -11,23 +12,23 @@ from superinfo.errors import UserError
 from superinfo.recipes import read_yaml, recipe_names, suggest
 
 
-def table_by_name(source: str, store: Store) -> Table:
-    """Return the table of a suite, or the declared one, of that name or YAML file.
+def tables_by_name(source: str, store: Store) -> list[Table]:
+    """Return the tables of a suite, or the declared one, of that name or YAML file; from the runs of a store.
 
-    A suite comes before its namesake. Raises UserError if there is no such table, and as `load_suite` and
-    `load_declaration` do.
+    A suite comes before its namesake. Where nothing was run yet, only what others published has figures. Raises
+    UserError if there is no such table, and as `load_suite` and `load_declaration` do.
     """
-    return build(_declaration(source), store)
-
-
-def _declaration(source: str) -> Declaration:
     if Path(source).suffix in {".yaml", ".yml"}:
         declares = Path(source).is_file() and "groups" in read_yaml(Path(source))
-        return load_declaration(source) if declares else declare(load_suite(source))
+        return _declared(source, store) if declares else suite_tables(load_suite(source), store.folder)
     suites, tables = recipe_names(SUITES), recipe_names(DECLARATIONS)
     if source in suites:
-        return declare(load_suite(source))
+        return suite_tables(load_suite(source), store.folder)
     if source in tables:
-        return load_declaration(source)
+        return _declared(source, store)
     names = sorted({*suites, *tables})
     raise UserError(f"{source}: no table of that name{suggest(source, names)}; there are: {', '.join(names)}")
+
+
+def _declared(source: str, store: Store) -> list[Table]:
+    return [build(load_declaration(source), store)]

@@ -11,6 +11,7 @@ from pretrain.recipe import PretrainRecipe
 from superinfo import processes
 from superinfo.device import pick_device
 from superinfo.errors import UserError
+from superinfo.orphans import die_with_parent
 
 
 def build_fabric(recipe: PretrainRecipe, device: str, devices: int) -> Fabric:
@@ -35,7 +36,7 @@ def build_fabric(recipe: PretrainRecipe, device: str, devices: int) -> Fabric:
     if share % min(recipe.chunk_size or share, share):
         raise UserError(f"chunk_size {recipe.chunk_size} does not divide the {share} images of a process; change it")
     if launched is None and not processes.is_main_process():
-        processes.die_with_parent()
+        die_with_parent()
     if kind == "cpu" and recipe.precision == "16-mixed":
         raise UserError("precision 16-mixed needs a GPU; use bf16-mixed or 32-true")
     if processes.started_by_srun():

@@ -11,6 +11,7 @@ from pretrain.noise import RowsOfNoise
 from pretrain.recipe import PretrainRecipe
 from pretrain.schedule import Moment
 from pretrain.terms import IP, LBE, MIB, RC, EncodedView, SuperInfo, Term
+from superinfo.custom import CustomSpec
 from superinfo.encoders import ResNet, build_encoder
 
 TERM = "term/"
@@ -84,11 +85,13 @@ def build_model(recipe: PretrainRecipe, seed: int) -> Pretraining:
     """Build the model of a recipe; encoder and base start the same with any term."""
     torch.manual_seed(seed)
     encoder = build_encoder(recipe.encoder)
-    method = _build_method(recipe.method, encoder)
-    return Pretraining(encoder, method, _build_term(recipe.term, encoder.feature_dim))
+    base, added = recipe.method, recipe.term
+    method: Method = base.called(encoder) if isinstance(base, CustomSpec) else _build_method(base, encoder)
+    term: Term = added.called(encoder) if isinstance(added, CustomSpec) else _build_term(added, encoder.feature_dim)
+    return Pretraining(encoder, method, term)
 
 
-def _build_method(spec: specs.AnyMethod, encoder: ResNet) -> Method:
+def _build_method(spec: specs.ShippedMethod, encoder: ResNet) -> Method:
     settings = spec.model_dump(exclude={"kind"})
     match spec:
         case specs.SimCLRSpec():
@@ -101,7 +104,7 @@ def _build_method(spec: specs.AnyMethod, encoder: ResNet) -> Method:
             return BarlowTwins(encoder.feature_dim, **settings)
 
 
-def _build_term(spec: specs.AnyTerm, feature_dim: int) -> Term:
+def _build_term(spec: specs.ShippedTerm, feature_dim: int) -> Term:
     settings = spec.model_dump(exclude={"kind"})
     if isinstance(spec, specs.SuperInfoSpec | specs.MIBSpec):
         settings["learned_variance"] = settings.pop("variance") == "learned"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pretrain.recipe import PretrainRecipe
+from pretrain.recipe import PretrainRecipe, title
 from superinfo.artifacts import (
     CHECKPOINT,
     MANIFEST,
@@ -51,8 +51,8 @@ def publish(
     info = CheckpointInfo(
         encoder=recipe.encoder,
         name=recipe.name,
-        method=recipe.method.kind,
-        term=recipe.term.kind,
+        method=title(recipe.method),
+        term=title(recipe.term),
         dataset=recipe.data.title,
         epochs=recipe.epochs,
         seed=seed,

@@ -6,7 +6,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from superinfo.artifacts import CHECKPOINT, EncoderSpec
+from superinfo.custom import CustomSpec
 from superinfo.datasets.images import AnyImages
+from superinfo.resources import Resources
 from superinfo.runs import run_id
 from superinfo.spec import NotIdentity, Spec, identity_hash
 from superinfo.views import ViewSpec
@@ -66,7 +68,18 @@ class BarlowTwinsSpec(Spec):
     """The paper's lambda."""
 
 
-AnyMethod = SimCLRSpec | MoCoSpec | BYOLSpec | BarlowTwinsSpec
+class CustomMethodSpec(CustomSpec):
+    """A base of the user's own: a `pretrain.methods.Method`, called with the encoder and its settings."""
+
+    @model_validator(mode="after")
+    def _is_a_method(self) -> Self:
+        from pretrain.methods import Method
+
+        return self.checked(Method)
+
+
+ShippedMethod = SimCLRSpec | MoCoSpec | BYOLSpec | BarlowTwinsSpec
+AnyMethod = ShippedMethod | CustomMethodSpec
 
 
 class NoTermSpec(Spec):
@@ -138,7 +151,18 @@ class MIBSpec(TermSpec):
     """Of the posterior, sigma 0.1; where it is learned, its bias at the start."""
 
 
-AnyTerm = NoTermSpec | SuperInfoSpec | RCSpec | LBESpec | IPSpec | MIBSpec
+class CustomTermSpec(CustomSpec):
+    """A term of the user's own: a `pretrain.terms.Term`, called with the encoder and its settings."""
+
+    @model_validator(mode="after")
+    def _is_a_term(self) -> Self:
+        from pretrain.terms import Term
+
+        return self.checked(Term)
+
+
+ShippedTerm = NoTermSpec | SuperInfoSpec | RCSpec | LBESpec | IPSpec | MIBSpec
+AnyTerm = ShippedTerm | CustomTermSpec
 
 
 class OptimizerSpec(Spec):
@@ -221,12 +245,18 @@ class PretrainRecipe(Spec):
     save_minutes: Annotated[float, NotIdentity] = Field(default=10.0, gt=0)
     """Minutes between two saves of the training state that a killed run resumes from."""
     monitor: Annotated[MonitorSpec, NotIdentity] = MonitorSpec()
+    resources: Annotated[Resources, NotIdentity] = Resources()
 
     @model_validator(mode="after")
     def _the_queue_holds_a_batch(self) -> Self:
         if isinstance(self.method, MoCoSpec) and self.method.queue_length < 2 * self.batch_size:
             raise ValueError(f"method.queue_length must be at least 2 x batch_size, {2 * self.batch_size}")
         return self
+
+
+def title(part: AnyMethod | AnyTerm) -> str:
+    """Return what a record calls a base or a term: its kind, or the name of the user's class."""
+    return part.target.partition(":")[2] if isinstance(part, CustomSpec) else part.kind
 
 
 def checkpoint_path(recipe: PretrainRecipe, seed: int, runs: Path) -> Path:

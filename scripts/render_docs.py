@@ -1,9 +1,10 @@
-"""Write what the pages of docs/ show of the program: outputs of commands, the sources, the schema of records.
+"""Write what the pages of docs/ show of the program: outputs of commands, and tables of what it knows.
 
     python scripts/render_docs.py            writes them into the pages
     python scripts/render_docs.py --check    fails if a page says anything else
 
-The checkpoints are ResNet-50s with random weights in the layouts of five public projects.
+The checkpoints of convert.md are ResNet-50s with random weights in the layouts of five public projects; the data root
+of reproduce.md holds files of the right names and sizes without anything in them.
 """
 
 import argparse
@@ -23,8 +24,12 @@ import torch
 from torch import Tensor
 
 from results.frame import SCHEMA
+from results.literature import PublishedFilter, select
 from superinfo import cli
 from superinfo.artifacts import EncoderSpec
+from superinfo.datasets import roots
+from superinfo.datasets.roots import DataRoot, inspect_root
+from superinfo.datasets.trees import TREES, drawn
 from superinfo.encoders import build_encoder
 from transfer.convert.resnet import to_detectron2
 from transfer.convert.sources import LAYOUTS, Layout
@@ -38,24 +43,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    for page in sorted(PAGES.glob("*.md")):
-        before = page.read_text()
-        after = rendered(before)
+    for name in PARTS:
+        path = PAGES / name
+        before = path.read_text()
+        after = rendered(name, before)
         if not check:
-            page.write_text(after)
+            path.write_text(after)
         elif masked(after) != masked(before):
-            sys.exit(f"{page}: not what the program says; run scripts/render_docs.py")
+            sys.exit(f"{path}: not what the program says; run scripts/render_docs.py")
 
 
-def rendered(page: str) -> str:
+def rendered(name: str, page: str) -> str:
     """Return a page with its generated parts made anew."""
-    for name, make in (("console", consoles), ("sources", sources), ("schema", schema)):
-        mark = f"<!-- {name} -->\n"
-        if mark not in page:
-            continue
+    for part, make in PARTS[name].items():
+        mark = f"<!-- {part} -->\n"
         head, _, rest = page.partition(mark)
-        tail = rest.partition(f"<!-- end of {name} -->\n")[2] if f"<!-- end of {name} -->" in rest else rest
-        page = f"{head}{mark}\n{make()}\n<!-- end of {name} -->\n{tail}"
+        tail = rest.partition(f"<!-- end of {part} -->\n")[2] if f"<!-- end of {part} -->" in rest else rest
+        page = f"{head}{mark}\n{make()}\n<!-- end of {part} -->\n{tail}"
     return page
 
 
@@ -169,6 +173,82 @@ def _places(layout: Layout, branch: str) -> str:
         shown.append(where + inside)
     return ", ".join(dict.fromkeys(shown))
 
+
+def sets() -> str:
+    """Return the table of the standard sets."""
+    lines = ["| set | folder in the data root | read by, for one | from | mind |", "| --- | --- | --- | --- | --- |"]
+    for tree in TREES.values():
+        command = f"`superinfo {tree.recipes[0]}`"
+        lines.append(f"| {tree.title} | `{tree.folder}` | {command} | <{tree.source}> | {tree.note} |")
+    return "\n".join(lines) + "\n"
+
+
+def trees() -> str:
+    """Return the folders of all standard sets."""
+    return f"```\n{drawn(TREES.values())}\n```\n"
+
+
+def inspection() -> str:
+    """Return what `superinfo inspect` prints of a data root in which something is missing."""
+    with tempfile.TemporaryDirectory() as name:
+        for part in (*TREES["stl10"].parts, *TREES["voc2012"].parts[-1:]):
+            path = Path(name, part.pattern)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                file.truncate(part.size or 1000)
+        found = DataRoot.model_validate_json(inspect_root(Path(name)).model_dump_json().replace(name, "/data"))
+    return f"```console\n$ superinfo inspect /data\n{roots.render(found)}\n```\n"
+
+
+def published() -> str:
+    """Return for which of the bases others published figures of what the suites measure, and where."""
+    lines = [
+        "| suite | measurement | bases and baselines with published figures | sources |",
+        "| --- | --- | --- | --- |",
+    ]
+    for suite, title, wanted in MEASUREMENTS:
+        rows = [quoted.row for quoted in select(wanted) if quoted.row.value and quoted.row.method in COMPARED]
+        methods = ", ".join(dict.fromkeys(sorted(row.method for row in rows))) or "none"
+        lines.append(f"| `{suite}` | {title} | {methods} | {', '.join(sorted({row.source for row in rows}))} |")
+    return "\n".join(lines) + "\n"
+
+
+COMPARED = ("SimCLR", "MoCo v1", "MoCo v2", "BYOL", "Barlow Twins", "Supervised", "Random init")
+"""Of the methods in results/published."""
+MEASUREMENTS = (
+    (
+        "table-linear",
+        "CIFAR-10, linear, ResNet-18",
+        PublishedFilter(tasks=("linear",), datasets=("CIFAR-10",), encoders=("resnet18 x1",)),
+    ),
+    (
+        "table-linear",
+        "ImageNet-1k, linear, ResNet-50, 200 epochs",
+        PublishedFilter(tasks=("linear",), datasets=("ImageNet-1k",), encoders=("resnet50 x1",), epochs=(200,)),
+    ),
+    (
+        "table-voc",
+        "VOC07+12, Faster R-CNN C4, ResNet-50",
+        PublishedFilter(tasks=("object_detection",), datasets=("VOC07+12",), encoders=("resnet50 x1",)),
+    ),
+    (
+        "table-coco",
+        "COCO 2017, Mask R-CNN C4 1x, ResNet-50",
+        PublishedFilter(tasks=("instance_segmentation",), datasets=("COCO 2017",), tags=("c4", "1x")),
+    ),
+    (
+        "table-coco",
+        "COCO 2017, Mask R-CNN FPN 1x, ResNet-50",
+        PublishedFilter(tasks=("instance_segmentation",), datasets=("COCO 2017",), tags=("fpn", "1x")),
+    ),
+)
+"""Of the suites, as results/published has them."""
+PARTS: dict[str, dict[str, Callable[[], str]]] = {
+    "convert.md": {"console": consoles, "sources": sources},
+    "records.md": {"schema": schema},
+    "reproduce.md": {"sets": sets, "trees": trees, "inspection": inspection, "published": published},
+}
+"""What is generated in each page, by the name of its mark."""
 
 if __name__ == "__main__":
     main()

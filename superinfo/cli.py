@@ -57,7 +57,10 @@ def pretrain(
         print(checkpoint)
 
 
-Layout = Annotated[str | None, typer.Option("--source", help="Who wrote the file, where it does not tell itself.")]
+Layout = Annotated[
+    str | None,
+    typer.Option("--source", help="Who wrote the file, where it does not tell itself; module:NAME is one of yours."),
+]
 Branch = Annotated[str | None, typer.Option(help="online or target: the trained encoder, or its momentum one.")]
 Facts = Annotated[
     list[str] | None,
@@ -87,13 +90,21 @@ def convert(
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A checkpoint, or a folder that `superinfo convert` wrote.")],
+    path: Annotated[Path, typer.Argument(help="A checkpoint, a converted folder, or a data root.")],
     source: Layout = None,
     branch: Branch = None,
     facts: Facts = None,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Say what a checkpoint holds, and what it converts to; prove a converted folder again."""
+    """Say what a checkpoint holds, and what it converts to; prove a converted folder again; tell if data are whole."""
+    from superinfo.artifacts import CONVERSION
+
+    if path.is_dir() and not (path / CONVERSION).is_file():
+        from superinfo.datasets import roots
+
+        root = roots.inspect_root(path)
+        print(root.model_dump_json(indent=2) if json else roots.render(root))
+        return
     from transfer.convert.inspection import inspect as run
     from transfer.convert.inspection import render
     from transfer.convert.reading import parse_branch, parse_facts
@@ -170,24 +181,40 @@ def predict(
 def bench(
     suite: Annotated[str, typer.Argument(help="A suite's name or YAML file.")],
     runs: Runs = RUNS,
+    cores: Annotated[
+        int | None, typer.Option(help="CPU cores that all jobs here share; on a cluster those of each.", min=1)
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Most jobs at once; by default one here, or one for each GPU.", min=1)
+    ] = None,
+    executor: Annotated[str, typer.Option(help="local, slurm or kubernetes.")] = "local",
     device: Device = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Run nothing: list the jobs, and what they take.")] = False,
     publish: Annotated[bool, typer.Option("--publish", help="Copy what is finished into results/records.")] = False,
 ) -> None:
-    """Run a whole suite, or what is left of it; prints its table and the folder of its outputs."""
-    from benchmarks.suite import finished_runs, load_suite, run_suite, suite_tables
-    from results.publish import RECORDS
-    from results.publish import publish as publish_runs
+    """Run a whole suite, or what is left of it; prints its tables and the folder of its outputs."""
+    from benchmarks.bench import foresee_suite, run_suite
+    from benchmarks.machine import describe_machine
+    from benchmarks.suite import load_suite
+
+    resolved, machine = load_suite(suite), describe_machine(executor, device, cores, jobs)
+    if dry_run:
+        print(foresee_suite(resolved, runs, machine))
+        return
+    benched = run_suite(resolved, runs, machine)
+    if publish:
+        from results.publish import RECORDS
+        from results.publish import publish as publish_runs
+
+        publish_runs(runs, RECORDS, benched.finished)
     from results.render import FORMATS
 
-    resolved = load_suite(suite)
-    folder, failures = run_suite(resolved, runs, device)
-    if publish:
-        publish_runs(runs, RECORDS, finished_runs(resolved, runs))
-    print(FORMATS["terminal"](suite_tables(resolved, runs)))
-    print(folder)
-    if failures:
-        kind = UserError if all(isinstance(failure, UserError) for failure in failures) else SuperInfoError
-        raise kind(f"{resolved.name}: {len(failures)} of its runs failed, as said above; run it again when mended")
+    print(FORMATS["terminal"](benched.tables), end="")
+    print(benched.folder)
+    for name, outcome in benched.failures.items():
+        print(f"superinfo: {name}: {outcome.state}: {outcome.reason}", file=sys.stderr)
+    if benched.failures:
+        raise SuperInfoError(f"{resolved.name}: {len(benched.failures)} jobs did not end well; mend and run it again")
 
 
 @app.command()
@@ -231,9 +258,9 @@ def _tables(name: str | None, records: Path | None, runs: Path) -> "list[Table]"
     for line in describe_unreadable(store):
         say(line)
     if name is not None:
-        from benchmarks.tables import table_by_name
+        from benchmarks.tables import tables_by_name
 
-        return [table_by_name(name, store)]
+        return tables_by_name(name, store)
     from results.tables import build_all
 
     for line in describe_unfinished(store):

@@ -3,10 +3,7 @@
 In a single process every question is answered by that process alone.
 """
 
-import ctypes
 import os
-import signal
-import sys
 from collections.abc import Callable
 from inspect import signature
 from typing import Any, TypeVar
@@ -118,12 +115,3 @@ def buffers_left_alone() -> dict[str, Any]:
     """Return what tells DistributedDataParallel to send no buffers, in the words of the torch that is there."""
     newer = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
     return {"forward_sync_buffers" if newer else "broadcast_buffers": False}
-
-
-def die_with_parent() -> None:
-    """Have the kernel end this process when the one that started it dies, where it can (Linux)."""
-    if sys.platform == "linux":
-        parent, set_parent_death_signal = os.getppid(), 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the kernel knew
-            os.kill(os.getpid(), signal.SIGKILL)

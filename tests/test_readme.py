@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.suite import load_suite, suite_tables
+from benchmarks.outputs import suite_tables
+from benchmarks.suite import load_suite
 from pretrain.recipe import RECIPES as PRETRAIN
 from pretrain.recipe import PretrainRecipe
 from results.check import check_committed

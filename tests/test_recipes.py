@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.suite import SUITES, load_suite
+from benchmarks.suite import SUITES
 from pretrain.model import Pretraining
 from pretrain.model import build_model as build_pretraining
 from pretrain.optimizer import build_optimizer
@@ -22,7 +22,6 @@ from superinfo.spec import load_recipe
 from transfer.probing.recipe import RECIPES as PROBING
 from transfer.probing.recipe import LinearSpec, ProbeRecipe
 from transfer.recipe import RECIPES as TRANSFER
-from transfer.recipe import DetectRecipe
 
 BASES = ("simclr", "moco", "byol", "barlow_twins")
 TERMS = ("superinfo", "rc", "lbe", "ip", "mib")
@@ -180,15 +179,6 @@ def test_a_probe_never_chooses_or_trains_on_the_test_split(name: str) -> None:
     assert data.test.split == "test"
     assert used == (["train", "val"] if data.validation else [used[0]])
     assert used[0] in {"train", "train+val"}
-
-
-@pytest.mark.parametrize("name", recipe_names(SUITES))
-def test_a_suite_names_recipes_that_exist(name: str) -> None:
-    suite = load_suite(name)
-    load_recipe(DetectRecipe, suite.detect, TRANSFER)
-    for row in suite.rows:
-        if row.pretrain:
-            load(row.pretrain)
 
 
 def test_rows_of_the_demo_differ_in_the_term_alone() -> None:

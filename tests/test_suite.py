@@ -1,7 +1,8 @@
-"""A whole suite from outside: one command from images to a table, and again, and after a kill."""
+"""A whole suite from outside: one command from images to tables, and again, and after a kill."""
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,14 +12,18 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
+from torchvision.models import resnet18
 
-from superinfo.artifacts import CONVERSION, RECORD, Conversion, Record
+from superinfo.artifacts import CHECKPOINT, CONVERSION, RECORD, Conversion, Record
+from superinfo.files import exclusive
 
+ENCODER = {"arch": "resnet18", "stem": "stl", "width": 0.125}
 PRETRAIN: dict[str, Any] = {
     "name": "simclr_tiny",
     "data": {"kind": "scenes", "count": 64, "size": 32},
     "view_size": 32,
-    "encoder": {"arch": "resnet18", "stem": "stl", "width": 0.125},
+    "encoder": ENCODER,
     "method": {"kind": "simclr", "hidden_dim": 16, "output_dim": 8},
     "optimizer": {"kind": "adamw", "lr": 1e-3},
     "epochs": 2,
@@ -38,28 +43,49 @@ DETECT: dict[str, Any] = {
         "INPUT.MIN_SIZE_TRAIN": [64],
         "INPUT.MIN_SIZE_TEST": 64,
     },
-    "encoder": PRETRAIN["encoder"],
+    "encoder": ENCODER,
 }
-SUITE: dict[str, Any] = {
-    "name": "tiny",
-    "title": "A tiny suite",
+PROBE: dict[str, Any] = {
+    "name": "knn_tiny",
+    "protocol": "test",
+    "data": {
+        "name": "scenes objects",
+        "train": {"kind": "scenes", "count": 32, "size": 32},
+        "test": {"kind": "scenes", "split": "test", "count": 16, "size": 32},
+    },
+    "task": {"kind": "knn"},
+    "input_size": 32,
+    "encoder": ENCODER,
+}
+SIMCLR = {"label": "SimCLR", "pretrain": "simclr.yaml"}
+DETECTION: dict[str, Any] = {
+    "title": "Detection",
     "baseline": "SimCLR",
-    "detect": "detect.yaml",
-    "rows": [
-        {"label": "random"},
-        {"label": "SimCLR", "pretrain": "simclr.yaml"},
-        {"label": "SimCLR+SuperInfo", "pretrain": "superinfo.yaml"},
-    ],
+    "rows": [{"label": "random"}, SIMCLR],
+    "tasks": [{"detect": "detect.yaml"}],
 }
-TERM = {"kind": "superinfo", "compression": [1e-3, 1e-3], "prediction": [1e-3, 1e-3]}
+PROBING: dict[str, Any] = {
+    "title": "Probing",
+    "rows": [SIMCLR, {"label": "theirs", "checkpoint": "theirs.pth", "source": "torchvision"}],
+    "tasks": [{"probe": "knn.yaml"}],
+}
+SUITES: dict[str, dict[str, Any]] = {
+    "tiny": {"name": "tiny", "tables": [DETECTION, PROBING]},
+    "killed": {"name": "killed", "tables": [{**PROBING, "rows": [SIMCLR]}]},
+    "failing": {
+        "name": "failing",
+        "tables": [{**PROBING, "rows": [SIMCLR, {**SIMCLR, "label": "too big", "set": {"batch_size": 1000}}]}],
+    },
+}
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    weighed = {"extends": "simclr.yaml", "name": "simclr+superinfo_tiny", "term": TERM}
-    for name, content in (("simclr", PRETRAIN), ("superinfo", weighed), ("detect", DETECT), ("tiny", SUITE)):
-        (tmp_path / f"{name}.yaml").write_text(json.dumps(content))
-    return tmp_path
+def make(folder: Path) -> Path:
+    recipes = {"simclr": PRETRAIN, "detect": DETECT, "knn": PROBE}
+    for name, content in (recipes | SUITES).items():
+        (folder / f"{name}.yaml").write_text(json.dumps(content))
+    torch.manual_seed(0)
+    torch.save(resnet18().state_dict(), folder / "theirs.pth")
+    return folder
 
 
 def superinfo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -71,55 +97,85 @@ def files(folder: Path) -> dict[str, tuple[int, bytes]]:
     return {
         str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
         for path in (folder / "runs").rglob("*")
-        if path.is_file() and not path.name.endswith(".lock")
+        if path.is_file() and not path.name.startswith(".")
     }
 
 
-def runs_of_rows(folder: Path) -> dict[str, int]:
-    """Return the number of runs behind the mask AP of each row."""
-    table = pd.read_csv(folder / "runs" / "tiny" / "table.csv")
-    mask = table[table["column"] == "mask/AP"]
-    return dict(zip(mask["row"], mask["runs"].astype(int), strict=True))
+@pytest.fixture(scope="module")
+def benched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = make(tmp_path_factory.mktemp("tiny"))
+    return folder, superinfo(folder, "bench", "tiny.yaml", "--device", "cpu")
 
 
-def test_one_command_leads_from_images_to_a_table_and_again_changes_nothing(folder: Path) -> None:
-    first = superinfo(folder, "bench", "tiny.yaml", "--device", "cpu")
+def test_one_command_leads_from_images_to_tables(benched: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, first = benched
     assert first.returncode == 0, first.stderr
     assert first.stdout.splitlines()[-1] == "runs/tiny"
     assert "100 of 100 backbone tensors matched (100 %)" in first.stderr
-    outputs = {path.name for path in (folder / "runs" / "tiny").iterdir()}
-    tables = {f"table.{suffix}" for suffix in ("txt", "md", "csv", "tex", "html")}
-    assert outputs == tables | {"random.png", "simclr.png", "simclr-superinfo.png"}
-    assert runs_of_rows(folder) == {"random": 1, "SimCLR": 1, "SimCLR+SuperInfo": 1}
-    table = pd.read_csv(folder / "runs" / "tiny" / "table.csv").set_index(["row", "column"])
-    records = {r.who.name: r for r in map(Record.read, (folder / "runs").rglob(RECORD))}
-    for label, name in (("random", "random"), ("SimCLR", "simclr_tiny"), ("SimCLR+SuperInfo", "simclr+superinfo_tiny")):
-        assert table.loc[(label, "mask/AP50"), "mean"] == records[name].metrics["mask/AP50"].value
-        expected = records[name].metrics["box/AP"].value, records["simclr_tiny"].metrics["box/AP"].value
-        assert None not in expected
-        if label != "SimCLR":
-            assert table.loc[(label, "box/AP"), "difference"] == pytest.approx(expected[0] - expected[1])  # type: ignore[operator]
+    assert "[7 of 7]" in first.stderr
+    records = {(r.what.task, r.who.name): r for r in map(Record.read, (folder / "runs").rglob(RECORD))}
+    shown = pd.read_csv(folder / "runs" / "tiny" / "table.csv")
+    for task, name, metric in (
+        ("instance_segmentation", "random", "mask/AP50"),
+        ("instance_segmentation", "simclr_tiny", "mask/AP50"),
+        ("knn", "simclr_tiny", "accuracy"),
+        ("knn", "theirs", "accuracy"),
+    ):
+        value = records[task, name].metrics[metric].value
+        assert value in shown.select_dtypes("number").to_numpy(), (task, name)
     for path in (folder / "runs").rglob(CONVERSION):
         evidence = Conversion.read(path)
         assert evidence.loaded
         assert all(loaded.matched == loaded.tensors for loaded in evidence.loaded.values())
 
+
+def test_the_same_command_again_changes_nothing(benched: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, first = benched
     before = files(folder)
     again = superinfo(folder, "bench", "tiny.yaml", "--device", "cpu")
     assert again.returncode == 0, again.stderr
     assert again.stdout == first.stdout
-    assert {name: data for name, (_, data) in files(folder).items()} == {
-        name: data for name, (_, data) in before.items()
-    }
-    artifacts = [name for name in before if "/tiny/" not in name]
-    assert {name: files(folder)[name] for name in artifacts} == {name: before[name] for name in artifacts}
+    assert "7 jobs, 0 left to run" in again.stderr
+    after = files(folder)
+    assert {name: data for name, (_, data) in after.items()} == {name: data for name, (_, data) in before.items()}
+    made = [name for name in before if not name.startswith("runs/tiny/")]
+    assert {name: after[name] for name in made} == {name: before[name] for name in made}
+
+
+def test_the_verb_table_shows_what_the_suite_left(benched: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, _ = benched
     shown = superinfo(folder, "table", "tiny.yaml", "--format", "md")
     assert shown.stdout == (folder / "runs" / "tiny" / "table.md").read_text()
 
 
-@pytest.mark.parametrize("stage", ["checkpoint.pt", CONVERSION, RECORD])
-def test_a_suite_killed_after_a_stage_finishes_without_doing_it_again(folder: Path, stage: str) -> None:
-    command = [sys.executable, "-m", "superinfo.cli", "bench", "tiny.yaml", "--device", "cpu"]
+def test_a_dry_run_knows_what_is_done(benched: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, _ = benched
+    before = files(folder)
+    told = superinfo(folder, "bench", "tiny.yaml", "--device", "cpu", "--dry-run")
+    assert told.returncode == 0, told.stderr
+    assert "tiny: 7 jobs, 0 left to run" in told.stdout
+    assert files(folder) == before
+
+
+def test_runs_of_a_suite_are_published(benched: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    folder, _ = benched
+    copied = shutil.copytree(folder, tmp_path / "copy")
+    program = (
+        "import sys\nfrom pathlib import Path\nimport results.publish\n"
+        "results.publish.RECORDS = Path('records')\nfrom superinfo.cli import main\nmain()"
+    )
+    arguments = ["bench", "tiny.yaml", "--device", "cpu", "--publish"]
+    subprocess.run([sys.executable, "-c", program, *arguments], cwd=copied, check=True, capture_output=True)
+    assert len(list((copied / "records").rglob(RECORD))) == 4
+
+
+@pytest.mark.parametrize("stage", [CHECKPOINT, RECORD])
+def test_a_suite_killed_after_a_stage_ends_as_if_it_had_not_been(
+    benched: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path, stage: str
+) -> None:
+    uninterrupted, _ = benched
+    folder = make(tmp_path)
+    command = [sys.executable, "-m", "superinfo.cli", "bench", "killed.yaml", "--device", "cpu"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
     deadline = time.monotonic() + 120
     while not (done := list((folder / "runs").rglob(stage))) and time.monotonic() < deadline:
@@ -128,25 +184,41 @@ def test_a_suite_killed_after_a_stage_finishes_without_doing_it_again(folder: Pa
     process.wait()
     made = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in done}
     assert made
-    assert not (folder / "runs" / "tiny" / "table.csv").exists()
-    finished = superinfo(folder, "bench", "tiny.yaml", "--device", "cpu")
+    assert not (folder / "runs" / "killed" / "table.csv").exists()
+    finished = superinfo(folder, "bench", "killed.yaml", "--device", "cpu")
     assert finished.returncode == 0, finished.stderr
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in done} == made
-    assert runs_of_rows(folder) == {"random": 1, "SimCLR": 1, "SimCLR+SuperInfo": 1}
+    assert superinfo(uninterrupted, "bench", "killed.yaml", "--device", "cpu").returncode == 0
+    tables = [place / "runs" / "killed" / "table.md" for place in (folder, uninterrupted)]
+    assert tables[0].read_bytes() == tables[1].read_bytes()
 
 
-def test_a_row_that_fails_is_told_and_does_not_stop_the_others(folder: Path) -> None:
-    (folder / "superinfo.yaml").write_text(json.dumps({"extends": "simclr.yaml", "batch_size": 1000}))
-    done = superinfo(folder, "bench", "tiny.yaml", "--device", "cpu")
-    assert done.returncode == 2  # the recipe is wrong, not the suite
-    assert "SimCLR+SuperInfo, seed 0: failed: batch_size 1000 is more than the 64 images" in done.stderr
+def test_a_row_that_fails_is_told_and_does_not_stop_the_others(tmp_path: Path) -> None:
+    done = superinfo(make(tmp_path), "bench", "failing.yaml", "--device", "cpu")
+    assert done.returncode == 1
+    assert "failed: batch_size 1000 is more than the 64 images" in done.stderr
+    assert "blocked: pretrain/simclr_tiny" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("superinfo: failing: 2 jobs did not end well")
     assert "Traceback" not in done.stderr
-    assert runs_of_rows(folder) == {"random": 1, "SimCLR": 1, "SimCLR+SuperInfo": 0}
+    table = (tmp_path / "runs" / "failing" / "table.md").read_text()
+    (failed,) = [line for line in table.splitlines() if line.startswith("| too big")]
+    (well,) = [line for line in table.splitlines() if line.startswith("| SimCLR")]
+    assert "failed" in failed
+    assert "failed" not in well
 
 
-def test_the_table_of_a_suite_that_never_ran_says_so(folder: Path) -> None:
-    shown = superinfo(folder, "table", "tiny.yaml")
+def test_a_second_suite_in_one_folder_is_refused_by_the_name_of_the_first(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / ".bench").write_text("other, process 1 on here")
+    with exclusive(tmp_path / "runs" / ".bench.lock", wait=False):
+        refused = superinfo(tmp_path, "bench", "tiny.yaml", "--device", "cpu")
+    assert refused.returncode == 2
+    assert "runs: a suite runs here, other, process 1 on here; wait for it" in refused.stderr
+    assert not list((tmp_path / "runs").rglob("*.json"))
+
+
+def test_the_table_of_a_suite_that_never_ran_says_so(tmp_path: Path) -> None:
+    shown = superinfo(make(tmp_path), "table", "tiny.yaml")
     assert shown.returncode == 0, shown.stderr
-    assert "Nothing measured yet" in shown.stdout
-    for row in SUITE["rows"]:
-        assert row["label"] in shown.stdout
+    assert shown.stdout.lower().count("nothing measured yet") == 2

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, JsonValue, field_validator, model_va
 
 from superinfo.artifacts import IMAGENET_MEAN, IMAGENET_STD, EncoderSpec, Positive
 from superinfo.datasets.scenes import SHAPES, VERSION
+from superinfo.resources import Resources
 from superinfo.spec import Later, NotIdentity, Spec
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -248,6 +249,7 @@ class DetectRecipe(Spec):
     images_per_device: Annotated[int | None, NotIdentity] = Field(default=None, ge=1)
     """Most images of an iteration in one process, where the protocol's are too many for its memory: batch, learning
     rate and schedule are scaled together, and the record says so. None leaves it to an estimate."""
+    resources: Annotated[Resources, NotIdentity] = Resources()
 
     @field_validator("options", mode="before")
     @classmethod

@@ -5,13 +5,14 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Literal, Protocol, Self
+from typing import Annotated, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from superinfo.artifacts import IMAGENET_MEAN, IMAGENET_STD
+from superinfo.custom import CustomSpec
 from superinfo.datasets.scenes import SHAPES, VERSION, World, write_objects
 from superinfo.errors import UserError
 from superinfo.files import exclusive
@@ -29,6 +30,7 @@ Labels = NDArray[np.int64]
 """One number for each image, `(N,)`."""
 
 
+@runtime_checkable
 class ImageSet(Protocol):
     """Images by index, and their labels."""
 
@@ -129,10 +131,30 @@ class Standard(ImagesSpec):
         return f"{self.kind} {self.split}"
 
 
-AnyImages = Annotated[ScenesObjects | Folder | Standard, Field(discriminator="kind")]
+class CustomImages(CustomSpec, ImagesSpec):
+    """A set of the user's own: a function that is called with the data root and its settings, and returns an ImageSet.
+
+    `ListedFiles` and `InMemory` are two of them.
+    """
+
+    name: str
+    """Of the set, with its split: it stands for the images in hashes and tables."""
+
+    @model_validator(mode="after")
+    def _is_a_function(self) -> Self:
+        return self.checked()
+
+    @property
+    def title(self) -> str:
+        """Return the name for tables."""
+        return self.name
 
 
-def open_images(spec: ScenesObjects | Folder | Standard, cache: Path, field: str = "data") -> ImageSet:
+Images = ScenesObjects | Folder | Standard | CustomImages
+AnyImages = Annotated[Images, Field(discriminator="kind")]
+
+
+def open_images(spec: Images, cache: Path, field: str = "data") -> ImageSet:
     """Open an image set; `scenes` are generated below `cache` if they are not there yet.
 
     Raises UserError, with the recipe's `field` in it, if the folder is missing or holds no images.
@@ -142,9 +164,24 @@ def open_images(spec: ScenesObjects | Folder | Standard, cache: Path, field: str
     root = data_root(spec.root, f"{field}.root")
     if isinstance(spec, Folder):
         return ImageFiles(_below(root, spec.subfolder, f"{field}.subfolder"))
+    if isinstance(spec, CustomImages):
+        return _own(spec, root)
     from superinfo.datasets.standard import open_standard
 
     return open_standard(spec, root, field)
+
+
+def find_images(spec: Images, field: str = "data") -> None:
+    """Raise UserError, as `open_images` does, if an image set is not where its recipe says, without reading it."""
+    if isinstance(spec, ScenesObjects):
+        return
+    root = data_root(spec.root, f"{field}.root")
+    if isinstance(spec, Folder):
+        _below(root, spec.subfolder, f"{field}.subfolder")
+    elif isinstance(spec, Standard) and not spec.download:
+        from superinfo.datasets.standard import find_standard
+
+        find_standard(spec, root, field)
 
 
 def data_root(root: Path | None, field: str) -> Path:
@@ -161,6 +198,15 @@ def _below(root: Path, subfolder: str, field: str) -> Path:
     if not (root / subfolder).is_dir():
         raise UserError(f"{root / subfolder}: no such folder; correct {field}, or the root above it")
     return root / subfolder
+
+
+def _own(spec: CustomImages, root: Path) -> ImageSet:
+    images = spec.called(root)
+    if not isinstance(images, ImageSet):
+        raise UserError(f"{spec.target}: returns {type(images).__name__}, not an ImageSet; return ListedFiles, say")
+    if len(images.labels) != len(images):
+        raise UserError(f"{spec.target}: {len(images)} images and {len(images.labels)} labels; give each one, or -1")
+    return images
 
 
 class InMemory:

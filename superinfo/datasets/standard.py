@@ -8,6 +8,7 @@ import numpy as np
 from torchvision import datasets
 
 from superinfo.datasets.images import ImageSet, InMemory, ListedFiles, Standard
+from superinfo.datasets.trees import TREES
 from superinfo.errors import UserError
 
 Source = Callable[..., Any]
@@ -22,16 +23,6 @@ CLASSES = {
     "aircraft": datasets.FGVCAircraft,
     "gtsrb": datasets.GTSRB,
 }
-FOLDERS = {
-    "mnist": "MNIST/raw",
-    "fashionmnist": "FashionMNIST/raw",
-    "dtd": "dtd/dtd",
-    "flowers102": "flowers-102",
-    "aircraft": "fgvc-aircraft-2013b",
-    "gtsrb": "gtsrb/GTSRB",
-    "cub": "CUB_200_2011",
-}
-"""Where torchvision looks below the root; the other sets say it themselves. For CUB the folder of its archive."""
 GTSRB_CLASSES = tuple(f"{number:02d}" for number in range(43))
 
 
@@ -45,14 +36,26 @@ def open_standard(spec: Standard, root: Path, field: str) -> ImageSet:
     try:
         return READERS.get(spec.kind, _array)(CLASSES[spec.kind], spec, root)
     except RuntimeError:
-        folder = FOLDERS.get(spec.kind) or CLASSES[spec.kind].base_folder
-        wanted = f"the folder {folder} of its authors' archive, whole"
-        raise UserError(f"{root}: no {spec.kind} here; expected {wanted}, or set {field}.download=true") from None
+        raise _absent(spec, root, field) from None
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         raise UserError(f"{spec.kind}: its label files need the package {package}; pip install {package}") from None
     except OSError as error:
         raise UserError(f"{root}: {' '.join(str(error).split())}; correct {field}.root") from None
+
+
+def find_standard(spec: Standard, root: Path, field: str) -> None:
+    """Raise UserError, as `open_standard` does, if a set is not there, or a part of it is not."""
+    tree = TREES[spec.kind]
+    if not (root / tree.folder).is_dir():
+        raise _absent(spec, root, field)
+    if missing := tree.missing(root):
+        raise UserError(f"{root}: {spec.kind} lacks {missing[0]}; `superinfo inspect {root}` tells more")
+
+
+def _absent(spec: Standard, root: Path, field: str) -> UserError:
+    wanted = f"the folder {TREES[spec.kind].folder} of its authors' archive, whole"
+    return UserError(f"{root}: no {spec.kind} here; expected {wanted}, or set {field}.download=true")
 
 
 def _array(source: Source, spec: Standard, root: Path) -> InMemory:
@@ -100,7 +103,7 @@ READERS: dict[str, Callable[[Source, Standard, Path], ImageSet]] = {
 
 def _cub(spec: Standard, root: Path, field: str) -> ListedFiles:
     """CUB-200-2011 (Wah et al. 2011): images.txt, image_class_labels.txt, train_test_split.txt and classes.txt."""
-    folder = root / FOLDERS["cub"]
+    folder = root / TREES["cub"].folder
     if spec.download:
         raise UserError(f"{field}.download: CUB is not one that torchvision downloads; unpack its archive below {root}")
     if not (folder / "images.txt").is_file():

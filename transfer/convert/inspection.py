@@ -1,15 +1,12 @@
 """What a checkpoint holds, and whether a converted folder is still proven: `superinfo inspect`."""
 
-import io
 import math
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-from rich.table import Table
-
 from superinfo.artifacts import EncoderSpec, Loaded, Pixels, tensors_sha256
-from superinfo.errors import EvidenceRefused, UserError, printable
+from superinfo.errors import EvidenceRefused, UserError
+from superinfo.listing import listed
 from superinfo.spec import Spec
 from transfer.convert.export import load_reading
 from transfer.convert.formats import open_checkpoint
@@ -82,15 +79,8 @@ def inspect(path: Path, source: str | None = None, branch: Branch | None = None,
 
 
 def render(found: Found) -> str:
-    """Return a table for people."""
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, value in _rows(found):
-        table.add_row(printable(label), printable(value))
-    text = io.StringIO()
-    Console(file=text, width=110, highlight=False, markup=False).print(table)
-    return "\n".join(line.rstrip() for line in text.getvalue().rstrip().splitlines())
+    """Return a listing for people."""
+    return listed(_rows(found))
 
 
 def _conversion(folder: Path) -> FoundConversion:

@@ -1,13 +1,14 @@
 """From a checkpoint of anyone to an encoder: which tensors, of which ResNet, fed with which pixels."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from superinfo.architectures import ARCHITECTURES
 from superinfo.artifacts import EncoderSpec
+from superinfo.custom import imported
 from superinfo.errors import UserError
 from superinfo.recipes import suggest
 from transfer.convert.architecture import Found, find_architecture
@@ -33,15 +34,12 @@ def read_encoder(
 def choose(path: Path, opened: Opened, source: str | None, branch: Branch | None, given: Given) -> Reading:
     """Find the only reading of an opened file, or raise as `read_encoder` does."""
     maps = all_maps(opened.content)
-    if source is not None and source != OWN and source not in {layout.name for layout in LAYOUTS}:
-        names = [OWN, *(layout.name for layout in LAYOUTS)]
-        raise UserError(f"--source {source}: unknown{suggest(source, names)}; choose from {', '.join(names)}")
+    layouts = _layouts(source)
     if source in {None, OWN} and (own := read_own(path, opened, maps, branch, given)) is not None:
         return own
     if not any(maps.values()):
         raise UserError(f"{path}: holds no tensors by name; save a state_dict")
     facts = {name for names in maps.values() for name in names} | facts_of(opened)
-    layouts = [layout for layout in LAYOUTS if source is None or layout.name == source]
     if given.prefix is not None:
         if source is not None:
             raise UserError(f"{path}: --source {source} knows where the encoder lies; leave --set prefix out")
@@ -63,6 +61,19 @@ def choose(path: Path, opened: Opened, source: str | None, branch: Branch | None
         remedy = "choose by --source NAME" if len(sources) == len(groups) else "save the one that you mean by itself"
         raise Ambiguous(f"{path}: can be read in {len(groups)} ways: {ways}; {remedy}")
     return groups[0]
+
+
+def _layouts(source: str | None) -> Sequence[Layout]:
+    """Return the layouts that a file may be of: the one that is named, or all that are known."""
+    if source is not None and ":" in source:
+        layout = imported(source)
+        if not isinstance(layout, Layout):
+            raise UserError(f"--source {source}: is no Layout of transfer.convert.sources; make it one")
+        return [layout]
+    names = [OWN, *(layout.name for layout in LAYOUTS)]
+    if source is not None and source not in names:
+        raise UserError(f"--source {source}: unknown{suggest(source, names)}; choose from {', '.join(names)}")
+    return [layout for layout in LAYOUTS if source is None or layout.name == source]
 
 
 def _is_marked(layout: Layout, facts: set[str]) -> bool:

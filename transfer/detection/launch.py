@@ -18,6 +18,7 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_
 
 from superinfo import processes
 from superinfo.errors import Interrupted, SuperInfoError, UserError
+from superinfo.orphans import die_with_parent
 from superinfo.runs import StopSignal
 
 PATIENCE = timedelta(hours=2)
@@ -68,7 +69,7 @@ def _start(work: Work, arguments: tuple[Any, ...], folder: Path, kind: str, devi
 
 
 def _started(rank: int, work: Work, arguments: tuple[Any, ...], folder: Path, kind: str, devices: int) -> None:
-    processes.die_with_parent()
+    die_with_parent()
     os.environ["LOCAL_RANK"] = str(rank)
     if kind == "cpu":
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // devices))

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from superinfo.artifacts import EncoderSpec
 from superinfo.datasets.images import AnyImages
+from superinfo.resources import Resources
 from superinfo.spec import NotIdentity, Spec
 from superinfo.views import Range, ViewSpec
 
@@ -151,6 +152,7 @@ class ProbeRecipe(Spec):
     """Processes that decode images; 0 decodes in the main process."""
     max_unreadable: Annotated[float, NotIdentity] = Field(default=0.01, ge=0, le=1)
     """Share of a set's images that may be unreadable: they are left out, and told."""
+    resources: Annotated[Resources, NotIdentity] = Resources()
 
     @model_validator(mode="after")
     def _validation_is_of_use(self) -> Self:

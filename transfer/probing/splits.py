@@ -8,7 +8,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from superinfo.datasets.images import AnyImages, Folder, ImageSet, Labels, ScenesObjects, Standard, open_images
+from superinfo.datasets.images import (
+    AnyImages,
+    CustomImages,
+    Folder,
+    ImageSet,
+    Labels,
+    ScenesObjects,
+    Standard,
+    find_images,
+    open_images,
+)
 from superinfo.errors import UserError
 from transfer.probing.contents import Digests, digests, shared
 from transfer.probing.recipe import ProbeData
@@ -76,6 +86,13 @@ def open_splits(data: ProbeData, runs: Path, *, labelled: bool) -> Splits:
     return Splits(train, validation, test, notes)
 
 
+def find_splits(data: ProbeData) -> None:
+    """Raise UserError if one of a probe's image sets is not where its recipe says, without reading it."""
+    for name, spec in (("train", data.train), ("validation", data.validation), ("test", data.test)):
+        if spec is not None:
+            find_images(_placed(data, spec), f"data.{name}")
+
+
 def stratified(labels: Labels, share: float, seed: int | Sequence[int]) -> tuple[Indices, Indices]:
     """Draw `share` of each class, rounded, at least one image; return the rows drawn and the others, both sorted."""
     draw = np.random.default_rng(seed)
@@ -89,15 +106,23 @@ def stratified(labels: Labels, share: float, seed: int | Sequence[int]) -> tuple
 
 def split_title(spec: AnyImages) -> str:
     """Return what a set's split is called in a record."""
+    if isinstance(spec, CustomImages):
+        return spec.name
     return spec.subfolder or spec.name if isinstance(spec, Folder) else spec.split
 
 
-def _open(data: ProbeData, spec: AnyImages, field: str, runs: Path, *, labelled: bool) -> Split:
-    if not isinstance(spec, ScenesObjects):
-        spec = spec.model_copy(update={"root": spec.root or data.root})
+def _placed(data: ProbeData, spec: AnyImages) -> AnyImages:
+    """Return an image set with the root and the leave to download that all sets of the probe have."""
+    if isinstance(spec, ScenesObjects):
+        return spec
+    spec = spec.model_copy(update={"root": spec.root or data.root})
     if isinstance(spec, Standard):
-        spec = spec.model_copy(update={"download": spec.download or data.download})
-    images = open_images(spec, runs / "data", field)
+        return spec.model_copy(update={"download": spec.download or data.download})
+    return spec
+
+
+def _open(data: ProbeData, spec: AnyImages, field: str, runs: Path, *, labelled: bool) -> Split:
+    images = open_images(_placed(data, spec), runs / "data", field)
     indices = np.flatnonzero(images.labels >= 0) if labelled else np.arange(len(images))
     if not indices.size:
         what = "labels: put the images of each class in a folder of their own" if len(images) else "images"

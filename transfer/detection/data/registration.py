@@ -1,14 +1,12 @@
 """From a recipe's data to two splits that are checked and that Detectron2 knows."""
 
 import gc
-import os
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from superinfo.datasets.images import data_root
 from superinfo.errors import UserError
 from superinfo.processes import is_main_process
 from superinfo.progress import say
@@ -21,7 +19,8 @@ from transfer.detection.data.lvis import read_lvis
 from transfer.detection.data.overlap import seen_in_training
 from transfer.detection.data.scenes import read_scenes
 from transfer.detection.data.voc import read_voc
-from transfer.recipe import AnyDetectionSet, CocoSet, FoundSet, LvisSet, ScenesSet, VocSet
+from transfer.recipe import AnyDetectionSet, CocoSet, LvisSet, ScenesSet, VocSet
+from transfer.roots import detection_root
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def register(data: AnyDetectionSet, runs: Path, needs: Needs) -> Splits:
 def _read(data: AnyDetectionSet, cache: Path) -> tuple[Annotations, Annotations]:
     if isinstance(data, ScenesSet):
         return read_scenes(data, cache)
-    root = _root(data)
+    root = detection_root(data)
     if isinstance(data, CocoSet):
         train, test = (
             read_coco(root / split.json_file, root / split.images, split.share, split.share_seed)
@@ -94,15 +93,6 @@ def _read(data: AnyDetectionSet, cache: Path) -> tuple[Annotations, Annotations]
     else:
         train, test = (read_cityscapes(root / data.folder, split, cache) for split in (data.train, data.test))
     return train, test
-
-
-def _root(data: FoundSet) -> Path:
-    named = os.environ.get("DETECTRON2_DATASETS")
-    if data.root is None and named:
-        if not Path(named).is_dir():
-            raise UserError(f"{named}: no such folder; correct DETECTRON2_DATASETS, or give data.root")
-        return Path(named)
-    return data_root(data.root, "data.root")
 
 
 def _difference(train: Annotations, test: Annotations) -> str:
