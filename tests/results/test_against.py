@@ -1,6 +1,7 @@
 """Two result sets: what moved, by how much, and whether it is more than noise."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from scipy import stats
@@ -105,3 +106,29 @@ def test_a_caption_is_of_both_sets_where_they_differ() -> None:
     assert table.caption == f"new: {empty.caption} old: {full.caption}"
     (table,) = compare_sets([full], [full], ("new", "old"))
     assert table.caption == full.caption
+
+
+def test_a_row_is_found_again_where_a_new_one_of_its_name_changed_its_label() -> None:
+    old = runs(SIMCLR, OLD, recipe_hash="a" * 64)
+    (table,) = compared([old, runs(SIMCLR, NEW, recipe_hash="b" * 64)], [old])
+    shown = {line.label: [cell.mean for cell in line.cells] for line in table.lines}
+    assert shown == {f"{SIMCLR} (aaaaaaaa)": [50.875, 50.875], f"{SIMCLR} (bbbbbbbb)": [None, 53.875]}
+    (table,) = compared([old], [old, runs(SIMCLR, NEW, recipe_hash="b" * 64)])
+    shown = {line.label: [cell.mean for cell in line.cells] for line in table.lines}
+    assert shown == {SIMCLR: [50.875, 50.875], f"{SIMCLR} (bbbbbbbb)": [53.875, None]}
+
+
+@pytest.mark.parametrize(
+    ("other", "said"), [({"unit": "fraction"}, "percent ↑ instead of fraction ↑"), ({"higher": False}, "instead of")]
+)
+def test_figures_of_another_unit_or_direction_are_not_compared(other: dict[str, Any], said: str) -> None:
+    (table,) = compared([runs(SIMCLR, NEW)], [runs(SIMCLR, OLD, **other)])
+    old, new = cells(table, SIMCLR)
+    assert [(one.unit, one.higher_is_better) for one in table.columns] == [
+        (other.get("unit", "percent"), other.get("higher", True)),
+        ("percent", True),
+    ]
+    assert (old.mean, new.mean, new.difference) == (50.875, 53.875, None)
+    (note,) = table.notes
+    assert note.text.startswith("Not compared: in ")
+    assert said in note.text
