@@ -52,5 +52,7 @@ def method_of(test: Test, cells: Iterable[Cell]) -> str:
     if Verdict.TOO_FEW in verdicts:
         said.append(f"Fewer than {FEWEST} pretrainings a row are too few to tell a difference from noise.")
     if any(cell.best for cell in cells):
-        said.append("Bold: better than every other row of its column, by the same tests.")
+        said.append(
+            "Bold: better than every other row of its column that was measured alike and has a mean, by the same tests."
+        )
     return " ".join(said)

@@ -13,6 +13,7 @@ from results.manifests import find_manifests
 from results.metrics import SUMMARY
 from results.protocols import Protocol, describe_difference
 from results.records import Run, Store
+from results.remarks import MIXED, OTHERWISE
 from results.replicates import Replicates, pretraining
 from results.rows import pretraining_recipe
 from results.statistics import ALPHA, FEWEST
@@ -39,10 +40,11 @@ def find_faults(store: Store) -> list[str]:
 def find_table_faults(table: Table) -> list[str]:
     """Return what is wrong with a table, whoever built it."""
     faults = []
+    telling = {note.mark for note in table.notes if note.text.startswith((MIXED, OTHERWISE))}
     for index, column in enumerate(table.columns):
         where = f"table {table.name}, column {column.key}"
         cells = [(line, line.cells[index]) for line in table.lines]
-        faults += [f"{where}: {fault}" for fault in _column_faults(column, cells)]
+        faults += [f"{where}: {fault}" for fault in _column_faults(column, cells, telling)]
     for lines, foreign in ((table.lines, State.PUBLISHED), (table.published, State.MEASURED)):
         faults += [
             f"table {table.name}: {line.label!r} stands among rows of the other kind, with a {foreign.value} figure"
@@ -138,7 +140,7 @@ def _percents(metrics: Mapping[str, Metric]) -> list[float]:
     return [one.value for one in metrics.values() if one.unit == "percent" and one.value]
 
 
-def _column_faults(column: Column, cells: list[tuple[Line, Cell]]) -> Iterator[str]:
+def _column_faults(column: Column, cells: list[tuple[Line, Cell]], telling: set[str]) -> Iterator[str]:
     for line, cell in cells:
         metrics = [run.metrics[column.metric] for run in cell.records if column.metric in run.metrics]
         if odd := [metric.unit for metric in metrics if metric.unit != column.unit]:
@@ -149,22 +151,21 @@ def _column_faults(column: Column, cells: list[tuple[Line, Cell]]) -> Iterator[s
             yield f"{line.label!r} has no number"
         if cell.state is State.MEASURED and (cell.mean is None or not math.isfinite(cell.mean)):
             yield f"{line.label!r} shows {cell.mean} for a number"
-    yield from _unmarked(cells)
+    yield from _unmarked(cells, telling)
     yield from _bold_within_noise(column, cells)
 
 
-def _unmarked(cells: list[tuple[Line, Cell]]) -> Iterator[str]:
-    """Yield rows that were measured otherwise than most, and do not say so."""
-    protocols = Counter(Protocol.of(run) for _, cell in cells for run in cell.records[:1])
-    if not protocols:
-        return
-    usual = protocols.most_common(1)[0][0]
-    example = next(run for _, cell in cells for run in cell.records if Protocol.of(run) == usual)
-    for line, cell in cells:
-        for run in cell.records:
-            if Protocol.of(run) != usual and not (line.marks or cell.marks):
-                yield f"{line.label!r} was measured otherwise without a mark: {describe_difference(run, example)}"
-                break
+def _unmarked(cells: list[tuple[Line, Cell]], telling: set[str]) -> Iterator[str]:
+    """Yield rows that were measured otherwise than most, or in several ways, and have no mark that tells so."""
+    measured = [(line, cell, {Protocol.of(run): run for run in cell.records}) for line, cell in cells if cell.records]
+    alike = [next(iter(ways)) for _, _, ways in measured if len(ways) == 1]
+    usual = Counter(alike).most_common(1)[0][0] if alike else None
+    example = next((ways[usual] for _, _, ways in measured if usual in ways), None) if usual else None
+    for line, cell, ways in measured:
+        other = example or next(iter(ways.values()))
+        odd = [run for protocol, run in ways.items() if protocol != Protocol.of(other)]
+        if odd and telling.isdisjoint((*line.marks, *cell.marks)):
+            yield f"{line.label!r} was measured otherwise without a mark: {describe_difference(odd[0], other)}"
 
 
 def _bold_within_noise(column: Column, cells: list[tuple[Line, Cell]]) -> Iterator[str]:

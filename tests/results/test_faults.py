@@ -140,6 +140,26 @@ def test_two_protocols_in_one_column_without_a_mark_are_found() -> None:
     assert "'SuperInfo' was measured otherwise without a mark: samples 190 instead of 200" in fault
 
 
+def test_a_row_of_runs_that_were_measured_in_two_ways_makes_no_other_row_odd() -> None:
+    mixed = [run(SIMCLR, 1.0), run(SIMCLR, 1.0, 1, what={"samples": 190})]
+    table = build(declared(), store(mixed, runs(TERM, [2.0], what={"samples": 190})))
+    (fault,) = find_table_faults(table)
+    assert "'SimCLR' has no number" in fault
+    unmarked = replace(table, lines=tuple(replace(line, marks=()) for line in table.lines))
+    _, fault = find_table_faults(unmarked)
+    assert "'SimCLR' was measured otherwise without a mark: samples 200 instead of 190" in fault
+
+
+def test_a_mark_for_something_else_does_not_say_that_a_protocol_is_another() -> None:
+    other = runs(TERM, [1.0], what={"samples": 190}, deviations=["one GPU"])
+    table = build(declared(), store(runs(SIMCLR, METHOD), other))
+    (mark,) = (note.mark for note in table.notes if note.text == "One GPU.")
+    lines = tuple(replace(line, marks=(mark,)) if line.label == "SuperInfo" else line for line in table.lines)
+    assert find_table_faults(table) == []
+    (fault,) = find_table_faults(replace(table, lines=lines))
+    assert "'SuperInfo' was measured otherwise without a mark" in fault
+
+
 @pytest.mark.parametrize("values", [[51.0, 50.0, 53.0, 51.0], BETTER[:2]], ids=["noise", "too few"])
 def test_a_best_in_bold_inside_noise_is_found(values: list[float]) -> None:
     table = build(declared(), store(runs(SIMCLR, METHOD), runs(TERM, values)))
