@@ -63,8 +63,9 @@ class JsonArtifact(Spec):
     @classmethod
     def _refusal(cls, error: ValidationError, where: str) -> UserError:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        return UserError(f"{where}: not a {cls.__name__} of this version: {field}: {first['msg']}")
+        field = ".".join(map(str, first["loc"]))  # none where it is no JSON at all
+        said = [where, f"not a {cls.__name__} of this version", *filter(None, [field]), first["msg"]]
+        return UserError(": ".join(said))
 
 
 def migrate(data: Any, current: str, where: str) -> Any:

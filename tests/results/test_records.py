@@ -97,7 +97,7 @@ def test_every_file_that_cannot_be_read_is_listed_with_its_reason(record: MakeRe
     assert [each.path.name for each in store.unreadable] == [RECORD] * 9
     assert list(reasons) == sorted([*broken, "folder"])
     assert reasons["newer"] == "superinfo.record/9: newer than this version reads (2): update superinfo"
-    assert reasons["truncated"].startswith("not a Record of this version: : Invalid JSON: EOF")
+    assert reasons["truncated"].startswith("not a Record of this version: Invalid JSON: EOF")
     assert all(reason and "\n" not in reason for reason in reasons.values())
 
 
