@@ -77,7 +77,6 @@ def _write_plan(jobs: Sequence[Job], folder: Path, machine: Machine) -> Path:
         "folder": str(folder.resolve()),
         "directory": os.getcwd(),
         "gpus": list(machine.gpus),
-        "retries": REQUEUED,
         "jobs": {
             job.name: {
                 "command": list(job.command),
@@ -108,7 +107,7 @@ def _command(plan: Path, folder: Path, machine: Machine) -> list[str]:
     command += ["--executor", machine.executor, "--config", f"plan={plan.resolve()}"]
     # After a SIGKILL there is neither a lock nor an output that counts as incomplete, and only what is left is planned.
     command += ["--nolock", "--ignore-incomplete", "--rerun-triggers", "mtime", "--drop-metadata", "--keep-going"]
-    command += ["--scheduler", "greedy", "--nocolor"]
+    command += ["--scheduler", "greedy", "--nocolor", "--retries", str(REQUEUED)]
     if machine.is_local:
         command += ["--cores", str(machine.cores), "--latency-wait", "0"]
         return [*command, "--resources", f"gpu={len(machine.gpus)}", f"jobs={machine.at_once}"]
