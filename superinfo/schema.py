@@ -109,9 +109,17 @@ MIGRATIONS: dict[str, Callable[[Fields], Fields]] = {
 }
 """Each by the version that it leads from, to the next one."""
 
-NOT_IDENTITY_OF_DETECTION = ("data.root", "save_minutes", "pictures", "evaluate_every", "images_per_device")
+NOT_IDENTITY_OF_DETECTION = (
+    "data.root",
+    "save_minutes",
+    "pictures",
+    "evaluate_every",
+    "images_per_device",
+    "resources",
+)
 NOT_IDENTITY_OF_PROBES = (
     *("data.root", "data.download", "data.max_seen", "task.save_minutes", "batch_size", "workers", "max_unreadable"),
+    "resources",
     *(f"data.{part}.{name}" for part in ("train", "validation", "test") for name in ("root", "subfolder", "download")),
 )
 LATER_IN_DETECTION = {
