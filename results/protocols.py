@@ -11,7 +11,7 @@ NO_PROTOCOL = (
     *("encoder.", "mean", "std"),
     *("name", "protocol"),
     *("data.root", "data.download", "data.max_seen", "workers", "max_unreadable", "batch_size"),
-    *("save_minutes", "task.save_minutes", "pictures", "evaluate_every", "images_per_device"),
+    *("save_minutes", "task.save_minutes", "pictures", "evaluate_every", "images_per_device", "resources."),
 )
 """Fields of a recipe, or their beginnings, that change no result or are told elsewhere: the encoder's, names, and those
 that are for the machine."""
