@@ -5,38 +5,30 @@ from pathlib import Path
 from benchmarks.outputs import suite_tables
 from benchmarks.suite import SUITES, load_suite
 from results.declaration import DECLARATIONS, load_declaration
-from results.records import Store, read_store
+from results.records import Store
 from results.table import Table
 from results.tables import build
 from superinfo.errors import UserError
 from superinfo.recipes import read_yaml, recipe_names, suggest
 
 
-def tables_by_name(source: str, folder: Path) -> list[Table]:
-    """Return the tables of a suite, or the declared one, of that name or YAML file; from the runs below a folder.
+def tables_by_name(source: str, store: Store) -> list[Table]:
+    """Return the tables of a suite, or the declared one, of that name or YAML file; from the runs of a store.
 
     A suite comes before its namesake. Where nothing was run yet, only what others published has figures. Raises
     UserError if there is no such table, and as `load_suite` and `load_declaration` do.
     """
     if Path(source).suffix in {".yaml", ".yml"}:
         declares = Path(source).is_file() and "groups" in read_yaml(Path(source))
-        return _declared(source, folder) if declares else suite_tables(load_suite(source), folder)
+        return _declared(source, store) if declares else suite_tables(load_suite(source), store.folder)
     suites, tables = recipe_names(SUITES), recipe_names(DECLARATIONS)
     if source in suites:
-        return suite_tables(load_suite(source), folder)
+        return suite_tables(load_suite(source), store.folder)
     if source in tables:
-        return _declared(source, folder)
+        return _declared(source, store)
     names = sorted({*suites, *tables})
     raise UserError(f"{source}: no table of that name{suggest(source, names)}; there are: {', '.join(names)}")
 
 
-def _declared(source: str, folder: Path) -> list[Table]:
-    return [build(load_declaration(source), read_if_any(folder))]
-
-
-def read_if_any(folder: Path) -> Store:
-    """Return what lies in a folder of runs, where nothing may have been run yet."""
-    try:
-        return read_store(folder)
-    except UserError:
-        return Store(folder, (), (), ())
+def _declared(source: str, store: Store) -> list[Table]:
+    return [build(load_declaration(source), store)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from results.declaration import Declaration
+from results.declaration import Test
 from results.protocols import Protocol
 from results.statistics import ALPHA, FEWEST
 from results.table import Cell, Verdict
@@ -32,7 +32,7 @@ def caption_of(measured: Sequence[tuple[str, Protocol | None]], common: Sequence
     return " ".join([*sentences, *(f"In all runs: {deviation}." for deviation in common)])
 
 
-def method_of(declaration: Declaration, cells: Iterable[Cell]) -> str:
+def method_of(test: Test, cells: Iterable[Cell]) -> str:
     """Say how the figures that are there were come by."""
     cells = list(cells)
     said = []
@@ -43,16 +43,15 @@ def method_of(declaration: Declaration, cells: Iterable[Cell]) -> str:
         )
     if any(cell.interval is not None for cell in cells):
         said.append("Intervals of single runs are 95 % bootstrap intervals over test images, not over runs.")
-    if declaration.test == "none":
+    if test == "none":
         return " ".join([*said, "No differences are tested."] if said else [])
     verdicts = {cell.difference.verdict for cell in cells if cell.difference is not None}
     if verdicts - {Verdict.TOO_FEW}:
-        said.append(
-            f"A difference holds at p ≤ {ALPHA:g} of {TESTS[declaration.test]}, adjusted by Holm's method within a "
-            "column."
-        )
+        said.append(f"A difference holds at p ≤ {ALPHA:g} of {TESTS[test]}, adjusted by Holm's method within a column.")
     if Verdict.TOO_FEW in verdicts:
         said.append(f"Fewer than {FEWEST} pretrainings a row are too few to tell a difference from noise.")
     if any(cell.best for cell in cells):
-        said.append("Bold: better than every other row of its column, by the same tests.")
+        said.append(
+            "Bold: better than every other row of its column that was measured alike and has a mean, by the same tests."
+        )
     return " ".join(said)

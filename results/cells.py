@@ -1,7 +1,7 @@
 """What one row has in one group of columns, and the cells that come of it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from results.comparisons import Sample
@@ -10,7 +10,7 @@ from results.protocols import Protocol
 from results.records import Run, Unfinished
 from results.replicates import Replicates
 from results.statistics import mean, standard_deviation
-from results.table import Cell, Difference, State
+from results.table import Cell, Column, Difference, State
 from superinfo.artifacts import Metric
 
 
@@ -51,16 +51,15 @@ class Figure:
     """What is wrong with its runs' figures, for a footnote; empty if nothing is."""
 
 
-def read_figure(slot: Slot, metric: str, unit: str) -> Figure:
-    """Return what a slot has to show in a column of that unit."""
+def read_figure(slot: Slot, column: Column) -> Figure:
+    """Return what a slot has to show in a column."""
     runs = slot.runs
-    found = [run.metrics.get(metric) for run in runs]
+    found = [run.metrics.get(column.metric) for run in runs]
     numbers = [one.value for one in found if one is not None and one.value is not None and math.isfinite(one.value)]
     if not runs or not (slot.unfinished or any(found)):
         return Figure(_without_runs(slot), None, (), 0, "")
-    if units := {one.unit for one in found if one is not None} - {unit}:
-        odd = f"recorded in {' and '.join(sorted(units))}, where the column is in {unit}: not shown"
-        return Figure(State.UNDEFINED, None, (), len(numbers), odd)
+    if odd := _odd_for(column, [one for one in found if one is not None]):
+        return Figure(State.UNDEFINED, None, (), len(numbers), f"{odd}: not shown")
     if slot.mixed:
         return Figure(State.UNDEFINED, None, (), len(numbers), "")
     if not slot.whole:
@@ -68,7 +67,7 @@ def read_figure(slot: Slot, metric: str, unit: str) -> Figure:
     if len(numbers) < len(runs):
         odd = "no number" if not numbers else f"no number in {len(runs) - len(numbers)} of {len(runs)} runs"
         return Figure(State.UNDEFINED, None, tuple(numbers), len(numbers), odd)
-    sample = Sample(tuple(slot.replicates.values(metric)), slot.replicates.design, slot.protocol)
+    sample = Sample(tuple(slot.replicates.values(column.metric)), slot.replicates.design, slot.protocol)
     return Figure(State.MEASURED, sample, tuple(numbers) if slot.replicates.single else sample.values, len(numbers), "")
 
 
@@ -90,6 +89,16 @@ def draw_cell(
         marks=marks,
         records=slot.runs,
     )
+
+
+def _odd_for(column: Column, metrics: Sequence[Metric]) -> str:
+    """Say in which respect figures are not the column's; nothing if they are."""
+    if units := {one.unit for one in metrics} - {column.unit}:
+        return f"recorded in {' and '.join(sorted(units))}, where the column is in {column.unit}"
+    if any(one.higher_is_better != column.higher_is_better for one in metrics):
+        ours, theirs = ("lower", "higher") if column.higher_is_better else ("higher", "lower")
+        return f"recorded as better where it is {ours}, where the column's is better where it is {theirs}"
+    return ""
 
 
 def _without_runs(slot: Slot) -> State:

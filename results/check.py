@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from results.citations import PUBLISHED
 from results.committed import BLOCK, README, ROOT, SUFFIXES, committed_tables, render_committed
 from results.declaration import DECLARATIONS
 from results.faults import find_faults, find_table_faults
@@ -19,9 +20,11 @@ def check_records(store: Store) -> list[str]:
 
 def check_committed(store: Store, root: Path = ROOT) -> list[str]:
     """Return what is wrong with a checkout: its records, its tables, what it quotes, and every generated file."""
+    findings = check_records(store)
+    if wrong := examine(root / PUBLISHED.relative_to(ROOT))[1]:
+        return findings + wrong  # no table can quote them
     tables = committed_tables(store, root / DECLARATIONS.relative_to(ROOT))
-    findings = [*check_records(store), *(fault for table in tables for fault in find_table_faults(table))]
-    findings += examine()[1]
+    findings += [fault for table in tables for fault in find_table_faults(table)]
     findings += _drift(tables, store, root)
     return list(dict.fromkeys(findings))
 

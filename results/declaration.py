@@ -16,6 +16,8 @@ DECLARATIONS = Path(__file__).parent / "tables"
 Pattern = str | tuple[str, ...]
 """A text, or several of which one must fit; `*` stands for any letters."""
 
+Test = Literal["paired", "welch", "none"]
+
 
 class Measured(Spec):
     """Which runs count, by what they measured and how; an empty field asks for nothing."""
@@ -130,7 +132,7 @@ class Declaration(Spec):
     """auto: a row for each pretraining there is; its base is the same recipe without the term."""
     seeds: tuple[int, ...] = ()
     """Seeds that each row is to have a run of; those that there are if none is given."""
-    test: Literal["paired", "welch", "none"] = "paired"
+    test: Test = "paired"
     """paired: by pairs of seeds where both rows have the same ones, Welch's elsewhere; none: no differences are tested,
     none shown, and no figure is bold."""
 

@@ -5,13 +5,15 @@ What a table shows is worked out again here from its cells' values and records, 
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 from scipy import stats
 
 from results.manifests import find_manifests
+from results.metrics import SUMMARY
 from results.protocols import Protocol, describe_difference
 from results.records import Run, Store
+from results.remarks import MIXED, OTHERWISE
 from results.replicates import Replicates, pretraining
 from results.rows import pretraining_recipe
 from results.statistics import ALPHA, FEWEST
@@ -19,8 +21,7 @@ from results.table import Cell, Column, Line, State, Table
 from superinfo.artifacts import Metric
 
 FRACTION = 1.0
-"""The largest one; a record whose percents are all below looks like fractions where others of its protocol are a
-hundred times as large."""
+"""The largest one; percents that are all below look like fractions where others are a hundred times as large."""
 BOUNDS = ("box", "mask", "keypoints")
 """Kinds whose AP is the mean of AP at ten thresholds, AP50 and AP75 among them."""
 
@@ -39,10 +40,11 @@ def find_faults(store: Store) -> list[str]:
 def find_table_faults(table: Table) -> list[str]:
     """Return what is wrong with a table, whoever built it."""
     faults = []
+    telling = {note.mark for note in table.notes if note.text.startswith((MIXED, OTHERWISE))}
     for index, column in enumerate(table.columns):
         where = f"table {table.name}, column {column.key}"
         cells = [(line, line.cells[index]) for line in table.lines]
-        faults += [f"{where}: {fault}" for fault in _column_faults(column, cells)]
+        faults += [f"{where}: {fault}" for fault in _column_faults(column, cells, telling)]
     for lines, foreign in ((table.lines, State.PUBLISHED), (table.published, State.MEASURED)):
         faults += [
             f"table {table.name}: {line.label!r} stands among rows of the other kind, with a {foreign.value} figure"
@@ -97,50 +99,73 @@ def _odd_figures(run: Run) -> Iterator[str]:
 
 
 def _like_fractions(runs: tuple[Run, ...]) -> Iterator[str]:
-    """Yield records all of whose percents are fractions by the look of the others of their protocol."""
-    found: defaultdict[Protocol, list[tuple[Run, float]]] = defaultdict(list)
+    """Yield records that hold fractions by the look of others.
+
+    All their percents by the look of their protocol's, or what sums them up by the look of their row's other seeds.
+    """
+    whole: defaultdict[Hashable, list[tuple[Run, float]]] = defaultdict(list)
+    single: defaultdict[tuple[Hashable, Protocol, str], list[tuple[Run, float]]] = defaultdict(list)
     for run in runs:
+        protocol = Protocol.of(run)
         if percents := _percents(run.metrics):
-            found[Protocol.of(run)].append((run, max(percents)))
-    for members in found.values():
-        large = [most for _, most in members if most > FRACTION]
-        for run, most in members:
-            if most <= FRACTION and large and min(large) / 2 <= 100 * most <= 2 * max(large):
+            whole[protocol].append((run, max(percents)))
+        for name in SUMMARY:
+            metric = run.metrics.get(name)
+            if metric is not None and metric.unit == "percent" and metric.value:
+                single[pretraining_recipe(run), protocol, name].append((run, metric.value))
+    found = {run.folder: (most, large) for members in whole.values() for run, most, large in _hundredths(members)}
+    for folder, (most, large) in found.items():
+        yield (
+            f"{folder}: all percents are at most {most:g}, where others of its protocol reach {large:g}: "
+            "fractions among percents"
+        )
+    for (*_, name), members in single.items():
+        for run, value, large in _hundredths(members):
+            if run.folder not in found:
                 yield (
-                    f"{run.folder}: all percents are at most {most:g}, where others of its protocol reach "
-                    f"{max(large):g}: fractions among percents"
+                    f"{run.folder}: {name} is {value:g}, where other seeds of its row reach {large:g}: "
+                    "a fraction among percents"
                 )
+
+
+def _hundredths(members: Sequence[tuple[Run, float]]) -> Iterator[tuple[Run, float, float]]:
+    """Yield each run whose figure is small, but a hundred times it among the large ones; and the largest."""
+    large = [figure for _, figure in members if figure > FRACTION]
+    for run, figure in members:
+        if figure <= FRACTION and large and min(large) / 2 <= 100 * figure <= 2 * max(large):
+            yield run, figure, max(large)
 
 
 def _percents(metrics: Mapping[str, Metric]) -> list[float]:
     return [one.value for one in metrics.values() if one.unit == "percent" and one.value]
 
 
-def _column_faults(column: Column, cells: list[tuple[Line, Cell]]) -> Iterator[str]:
+def _column_faults(column: Column, cells: list[tuple[Line, Cell]], telling: set[str]) -> Iterator[str]:
     for line, cell in cells:
-        units = Counter(run.metrics[column.metric].unit for run in cell.records if column.metric in run.metrics)
-        if odd := [unit for unit in units if unit != column.unit]:
+        metrics = [run.metrics[column.metric] for run in cell.records if column.metric in run.metrics]
+        if odd := [metric.unit for metric in metrics if metric.unit != column.unit]:
             yield f"{line.label!r} has a figure in {odd[0]} among {column.unit}"
+        if any(metric.higher_is_better != column.higher_is_better for metric in metrics):
+            yield f"{line.label!r} has a figure of the other direction than {column.arrow}"
         if cell.state is State.UNDEFINED:
             yield f"{line.label!r} has no number"
         if cell.state is State.MEASURED and (cell.mean is None or not math.isfinite(cell.mean)):
             yield f"{line.label!r} shows {cell.mean} for a number"
-    yield from _unmarked(cells)
+    yield from _unmarked(cells, telling)
     yield from _bold_within_noise(column, cells)
 
 
-def _unmarked(cells: list[tuple[Line, Cell]]) -> Iterator[str]:
-    """Yield rows that were measured otherwise than most, and do not say so."""
-    protocols = Counter(Protocol.of(run) for _, cell in cells for run in cell.records[:1])
-    if not protocols:
-        return
-    usual = protocols.most_common(1)[0][0]
-    example = next(run for _, cell in cells for run in cell.records if Protocol.of(run) == usual)
-    for line, cell in cells:
-        for run in cell.records:
-            if Protocol.of(run) != usual and not (line.marks or cell.marks):
-                yield f"{line.label!r} was measured otherwise without a mark: {describe_difference(run, example)}"
-                break
+def _unmarked(cells: list[tuple[Line, Cell]], telling: set[str]) -> Iterator[str]:
+    """Yield rows that were measured otherwise than most, or in several ways, and have no mark that tells so."""
+    measured = [(line, cell, {Protocol.of(run): run for run in cell.records}) for line, cell in cells if cell.records]
+    alike = [next(iter(ways)) for _, _, ways in measured if len(ways) == 1]
+    usual = Counter(alike).most_common(1)[0][0] if alike else None
+    example = next((ways[usual] for _, _, ways in measured if usual in ways), None) if usual else None
+    for line, cell, ways in measured:
+        other = example or next(iter(ways.values()))
+        odd = [run for protocol, run in ways.items() if protocol != Protocol.of(other)]
+        if odd and telling.isdisjoint((*line.marks, *cell.marks)):
+            yield f"{line.label!r} was measured otherwise without a mark: {describe_difference(odd[0], other)}"
 
 
 def _bold_within_noise(column: Column, cells: list[tuple[Line, Cell]]) -> Iterator[str]:

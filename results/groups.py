@@ -1,7 +1,7 @@
 """A group of columns, with the runs that count there: one slot for each row."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import get_args
@@ -52,7 +52,7 @@ class Selection:
         return frozenset.intersection(*(frozenset(run.deviations) for run in self.runs))
 
     def columns(self, name: str) -> list[Column]:
-        """Return the columns, in the unit that most runs have. Raises UserError as `build` does."""
+        """Return the columns, with unit and direction as most runs have them. Raises UserError as `build` does."""
         asked = self.spec.columns
         check_known((one.metric for one in asked), {name for run in self.runs for name in run.metrics}, name)
         return [self._column(one) for one in asked]
@@ -62,15 +62,16 @@ class Selection:
         """Return for each column which of others' figures it quotes."""
         return [_quoting(self.spec.published, one.metric) for one in self.spec.columns]
 
-    def slots(self, rows: Sequence[RowRuns], expected: int) -> list[Slot]:
-        """Return what each row has here; `expected` is how many runs it is to have at least."""
+    def slots(self, rows: Sequence[RowRuns], seeds: Collection[int]) -> list[Slot]:
+        """Return what each row has here; `seeds` are those that it is to have a run of."""
         own, awaited = {id(run) for run in self.runs}, {id(one) for one in self.unfinished}
         slots = []
         for row in rows:
             runs = [run for run in row.runs if id(run) in own]
             done = {run.seed for run in runs}
             pending = tuple(one for one in row.unfinished if id(one) in awaited and one.seed not in done)
-            slots.append(_slot(runs, pending, expected))
+            absent = {*seeds} - done - {one.seed for one in pending}
+            slots.append(_slot(runs, pending, len(absent)))
         return slots
 
     def remarks(self, slots: Sequence[Slot]) -> list[list[str]]:
@@ -81,8 +82,9 @@ class Selection:
 
     def _column(self, column: MetricColumn) -> Column:
         found = [metric for run in self.runs if (metric := run.metrics.get(column.metric)) is not None]
-        unit = Counter(metric.unit for metric in found).most_common(1)[0][0] if found else None
-        shown = style(column.metric, unit, higher_is_better=found[0].higher_is_better if found else None)
+        kinds = Counter((metric.unit, metric.higher_is_better) for metric in found)
+        unit, higher_is_better = kinds.most_common(1)[0][0] if found else (None, None)
+        shown = style(column.metric, unit, higher_is_better=higher_is_better)
         return Column(
             key=f"{self.spec.header}: {column.metric}" if self.spec.header else column.metric,
             group=self.spec.header,
@@ -106,13 +108,13 @@ def usual_protocol(slots: Sequence[Slot]) -> Protocol | None:
     return protocols.most_common(1)[0][0] if protocols else None
 
 
-def _slot(runs: Sequence[Run], unfinished: tuple[Unfinished, ...], expected: int) -> Slot:
+def _slot(runs: Sequence[Run], unfinished: tuple[Unfinished, ...], absent: int) -> Slot:
     protocols = {Protocol.of(run) for run in runs}
     recipes = {row_recipe(run) for run in runs}
     return Slot(
         replicates=Replicates.of(runs),
         unfinished=unfinished,
-        expected=max(expected, len(runs) + len(unfinished)),
+        expected=len(runs) + len(unfinished) + absent,
         protocol=protocols.pop() if len(protocols) == 1 else None,
         mixed=len(protocols) > 1 or len(recipes) > 1,
     )

@@ -111,6 +111,14 @@ def read_store(folder: Path) -> Store:
     return Store(folder, tuple(runs), tuple(unfinished), tuple(sorted(unreadable, key=lambda each: each.path)))
 
 
+def read_if_any(folder: Path) -> Store:
+    """Read a folder of runs as `read_store` does; an empty store where nothing was run yet."""
+    try:
+        return read_store(folder)
+    except UserError:
+        return Store(folder, (), (), ())
+
+
 Read = tuple[Run | None, str]
 """A run, and what is wrong with its file; empty where nothing is."""
 
@@ -211,13 +219,3 @@ def _read_unfinished(folder: Path) -> Unfinished:
     assert name is not None
     state, reason = unfinished_state(folder)
     return Unfinished(folder, folder.name, name.recipe, name.row, name.seed, state, reason)
-
-
-def find_records(folder: Path) -> list[Record]:
-    """Read every `record.json` below a folder, in path order. Raises UserError if there is none, or one is broken."""
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; name one that holds runs")
-    paths = sorted(folder.rglob(RECORD))
-    if not paths:
-        raise UserError(f"{folder}: no {RECORD} below it; `superinfo detect` writes them")
-    return [Record.read(path) for path in paths]

@@ -6,6 +6,9 @@ from results.cells import Slot
 from results.protocols import Protocol, describe_difference
 from results.records import Run
 
+MIXED = "Its runs were measured in more than one way"
+OTHERWISE = "Measured otherwise than most rows"
+
 
 def remarks(slot: Slot, usual: Run | None, common: frozenset[str]) -> list[str]:
     """Return the footnotes of a row's runs in one group of columns.
@@ -26,12 +29,12 @@ def _unlike(slot: Slot, usual: Run | None) -> list[str]:
         return []
     if slot.protocol is None:
         other = _measured_otherwise(runs)
-        return [f"Its runs were measured in more than one way, so no mean: {describe_difference(other, runs[0])}."]
+        return [f"{MIXED}, so no mean: {describe_difference(other, runs[0])}."]
     if slot.mixed:
         names = ", ".join(sorted({f"{run.who.name} {(run.who.recipe_hash or '')[:8]}" for run in runs}))
         return [f"Its runs are of more than one pretraining recipe, so no mean: {names}."]
     if usual is not None and slot.protocol != Protocol.of(usual):
-        return [f"Measured otherwise than most rows, so not compared: {describe_difference(runs[0], usual)}."]
+        return [f"{OTHERWISE}, so not compared: {describe_difference(runs[0], usual)}."]
     return []
 
 

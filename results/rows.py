@@ -8,6 +8,7 @@ from pathlib import Path
 from results.declaration import Row
 from results.manifests import find_manifests, read_recipe_of
 from results.records import Run, Unfinished
+from superinfo.artifacts import Pixels
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,14 @@ def _labels(runs: Sequence[Run], folder: Path) -> list[str]:
 def _facts(run: Run) -> list[str]:
     who = run.who
     epochs = "" if who.epochs is None else f"{who.epochs} epochs"
-    return [who.encoder.title, who.method, who.term, who.dataset or "", epochs]
+    return [who.encoder.title, who.method, who.term, who.dataset or "", epochs, _describe_pixels(who.pixels)]
+
+
+def _describe_pixels(pixels: Pixels | None) -> str:
+    if pixels is None:
+        return ""
+    mean, std = (" ".join(f"{value:g}" for value in values) for values in (pixels.mean, pixels.std))
+    return f"{pixels.channel_order}, mean {mean}, std {std}"
 
 
 def _settings(runs: Sequence[Run], manifests: dict[str, Path]) -> list[list[str]]:

@@ -1,6 +1,7 @@
 """From a store of records to tables: one that is declared, or one for each thing that was measured."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ from results.quoted import citations, quoted_lines
 from results.records import Run, Store, Unfinished
 from results.rows import RowRuns, every, listed
 from results.table import Cell, Column, Difference, Line, Table
+
+LONGEST = 60
+"""Letters of a protocol that a table is named after: records may say any text."""
 
 
 def build(declaration: Declaration, store: Store) -> Table:
@@ -33,7 +37,7 @@ def build(declaration: Declaration, store: Store) -> Table:
         name=declaration.name,
         title=declaration.title,
         caption=caption_of(measured, sorted(frozenset().union(*(one.common for one in selections)))),
-        method=method_of(declaration, [cell for line in lines for cell in line.cells]),
+        method=method_of(declaration.test, [cell for line in lines for cell in line.cells]),
         columns=columns,
         lines=lines,
         published=published,
@@ -87,12 +91,12 @@ def _rows(declaration: Declaration, selections: Iterable[Selection], store: Stor
 
 
 def _fill(selection: Selection, declaration: Declaration, rows: Sequence[RowRuns]) -> _Block:
-    slots = selection.slots(rows, len(declaration.seeds))
+    slots = selection.slots(rows, declaration.seeds)
     places = {row.label: index for index, row in enumerate(rows)}
     bases = [None if row.base is None else places[row.base] for row in rows]
     columns = []
     for shown in selection.columns(declaration.name):
-        figures = [read_figure(slot, shown.metric, shown.unit) for slot in slots]
+        figures = [read_figure(slot, shown) for slot in slots]
         differences: list[Difference | None] = [None] * len(rows)
         best = None
         if declaration.test != "none":
@@ -133,8 +137,9 @@ def _declare(protocol: Protocol, recipes: Sequence[str], runs: Sequence[Run]) ->
     metrics = summarise({metric for run in runs for metric in run.metrics})
     shown = tuple(MetricColumn(metric=metric, difference=index == 0) for index, metric in enumerate(metrics))
     digest = hashlib.sha256(repr(tuple(protocol)).encode()).hexdigest()[:8]
+    name = re.sub(r"[^A-Za-z0-9+._-]+", "-", protocol.protocol)[:LONGEST]
     return Declaration(
-        name=f"{recipes[0]}-{digest}",
+        name=f"{name}-{digest}",  # the same in any set of records
         title=f"{', '.join(recipes)} ({protocol.protocol_hash[:8]})",
         groups=(Group(runs=Measured(), metrics=shown),),
     )

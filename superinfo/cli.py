@@ -240,30 +240,30 @@ def table(
         return
     if name is None and records is None:
         raise UserError("table: name a suite or a table, or give --records DIR")
-    for folder in (records, against):
-        if folder is not None and not folder.is_dir():
-            raise UserError(f"{folder}: no such folder; name one that holds runs")
-    shown = _tables(name, records or runs)
+    shown = _tables(name, records, runs)
     if against is not None:
         from results.against import compare_sets
 
-        shown = compare_sets(shown, _tables(name, against), (str(records or runs), str(against)))
+        shown = compare_sets(shown, _tables(name, against, runs), (str(records or runs), str(against)))
     print(FORMATS[format](shown), end="")
 
 
-def _tables(name: str | None, folder: Path) -> "list[Table]":
-    """Return the named table from a folder of records, or those of all records in it."""
+def _tables(name: str | None, records: Path | None, runs: Path) -> "list[Table]":
+    """Return the named table, or those of all records; where no folder of them is given, runs may be yet to come."""
+    from results.leftovers import describe_unfinished, describe_unreadable
+    from results.records import read_if_any, read_store
+    from superinfo.progress import say
+
+    store = read_if_any(runs) if records is None else read_store(records)
+    for line in describe_unreadable(store):
+        say(line)
     if name is not None:
         from benchmarks.tables import tables_by_name
 
-        return tables_by_name(name, folder)
-    from results.leftovers import describe_leftovers
-    from results.records import read_store
+        return tables_by_name(name, store)
     from results.tables import build_all
-    from superinfo.progress import say
 
-    store = read_store(folder)
-    for line in describe_leftovers(store):
+    for line in describe_unfinished(store):
         say(line)
     return build_all(store)
 

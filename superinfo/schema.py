@@ -63,9 +63,9 @@ class JsonArtifact(Spec):
     @classmethod
     def _refusal(cls, error: ValidationError, where: str) -> UserError:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        said = ": ".join(filter(None, (field, first["msg"])))
-        return UserError(f"{where}: not a {cls.__name__} of this version: {said}")
+        field = ".".join(map(str, first["loc"]))  # none where it is no JSON at all
+        said = [where, f"not a {cls.__name__} of this version", *filter(None, [field]), first["msg"]]
+        return UserError(": ".join(said))
 
 
 def migrate(data: Any, current: str, where: str) -> Any:
@@ -110,7 +110,11 @@ MIGRATIONS: dict[str, Callable[[Fields], Fields]] = {
 """Each by the version that it leads from, to the next one."""
 
 NOT_IDENTITY_OF_DETECTION = (
-    *("data.root", "save_minutes", "pictures", "evaluate_every", "images_per_device"),
+    "data.root",
+    "save_minutes",
+    "pictures",
+    "evaluate_every",
+    "images_per_device",
     "resources",
 )
 NOT_IDENTITY_OF_PROBES = (

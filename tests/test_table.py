@@ -2,8 +2,9 @@
 
 import io
 import json
+import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -54,13 +55,25 @@ def test_a_declared_table_shows_what_others_published_where_nothing_was_run(tabl
         assert words in shown
 
 
-def test_all_records_of_a_folder_are_shown_and_what_cannot_be_read_is_told(table: Run, records: Path) -> None:
+@pytest.mark.parametrize("names", [(), ("demo",)], ids=["all", "by name"])
+def test_a_record_that_cannot_be_read_is_told_and_the_others_are_shown(
+    table: Run, records: Path, names: Sequence[str]
+) -> None:
     a_record(records).write_text("{")
-    code, shown, told = table("--records", records)
+    code, shown, told = table(*names, "--records", records)
     assert code == 0
-    assert "random" in shown
-    assert "simclr_r18w25_scenes_6e" not in shown
+    assert "24.7" in shown
+    assert "27.0" not in shown
     assert f"{a_record(records)}: left out, cannot be read" in told
+
+
+def test_a_figure_that_is_no_number_is_told_of_a_record_that_is_shown(table: Run, records: Path) -> None:
+    record = json.loads(a_record(records).read_text())
+    record["metrics"]["box/AP"]["value"] = math.nan
+    a_record(records).write_text(json.dumps(record))
+    code, shown, told = table("demo", "--records", records)
+    assert (code, "undefined" in shown) == (0, True)
+    assert told == f"{a_record(records)}: box/AP is nan: no figure, and shown as undefined\n"
 
 
 def test_two_folders_are_compared(table: Run, records: Path) -> None:
@@ -103,7 +116,7 @@ def test_the_check_prints_each_finding_and_fails(table: Run, records: Path) -> N
         (["demo", "--check"], "takes no name"),
         (["--records", "gone"], "gone: no such folder"),
         (["demo", "--records", "gone"], "gone: no such folder"),
-        (["demo", "--records", RECORDS, "--against", "gone"], "gone: no such folder"),
+        (["demo", "--against", "gone"], "gone: no such folder"),
         (["none.yaml"], "none.yaml: no such recipe file"),
     ],
 )

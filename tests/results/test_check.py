@@ -16,9 +16,10 @@ DEMO = "results/tables/demo"
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Return a checkout with the committed records, the demo's declaration and a README, all tables written."""
+    """Return a checkout with the committed records, published rows, the demo's declaration and a README, written."""
     (tmp_path / "results" / "tables").mkdir(parents=True)
     shutil.copytree(ROOT / "results" / "records", tmp_path / "results" / "records")
+    shutil.copytree(ROOT / "results" / "published", tmp_path / "results" / "published")
     shutil.copy(ROOT / f"{DEMO}.yaml", tmp_path / f"{DEMO}.yaml")
     (tmp_path / "README.md").write_text("# A\n\n<!-- table: demo -->\n<!-- end of table -->\n\nB\n")
     write_committed(records(tmp_path), tmp_path)
@@ -113,6 +114,16 @@ def test_a_record_whose_metrics_are_nan_is_found(root: Path) -> None:
 def test_a_copied_record_is_a_duplicate_seed(root: Path) -> None:
     shutil.copytree(a_record(root).parent, a_record(root).parent.with_name("copy"))
     assert any("duplicate of seed 0" in finding for finding in findings(root))
+
+
+def test_every_published_number_that_is_wrong_is_found(root: Path) -> None:
+    moco = root / "results" / "published" / "moco.csv"
+    edit(moco, ",moco,", ",,")
+    edit(moco, ",53.5,percent,", ",0.535,percent,")
+    first, second = findings(root)
+    assert first.startswith(f"{moco}:2: `source`")
+    assert second.startswith(f"{moco}:3: ")
+    assert "percent" in second
 
 
 def test_records_of_another_folder_are_checked_without_tables(root: Path) -> None:

@@ -96,6 +96,13 @@ def test_a_record_of_fractions_that_call_themselves_percent_is_found(folder: Pat
     assert TERM in fault
 
 
+def test_a_fraction_among_a_rows_percents_is_found_whatever_else_its_record_holds(folder: Path) -> None:
+    measured = runs(SIMCLR, [{"box/AP50": value, "box/AP50-disk": 60.0} for value in (50.0, 0.51, 52.0)])
+    (fault,) = faults(folder, measured)
+    assert str(measured[1].folder) in fault
+    assert "box/AP50 is 0.51, where other seeds of its row reach 52: a fraction among percents" in fault
+
+
 def test_a_figure_that_is_merely_low_is_no_fraction(folder: Path) -> None:
     assert faults(folder, runs(SIMCLR, METHOD), run(TERM, 0.1)) == []
 
@@ -120,12 +127,37 @@ def test_a_fraction_among_percents_is_found_in_a_column() -> None:
     assert any("'SuperInfo' has a figure in fraction among percent" in fault for fault in find_table_faults(table))
 
 
+def test_a_figure_of_the_other_direction_is_found_in_a_column() -> None:
+    table = build(declared(), store(runs(SIMCLR, METHOD), runs(TERM, [1.0], higher=False)))
+    assert any("'SuperInfo' has a figure of the other direction than ↑" in fault for fault in find_table_faults(table))
+
+
 def test_two_protocols_in_one_column_without_a_mark_are_found() -> None:
     marked = build(declared(), store(runs(SIMCLR, METHOD), runs(TERM, [1.0], what={"samples": 190})))
     assert find_table_faults(marked) == []
     unmarked = replace(marked, lines=tuple(replace(line, marks=()) for line in marked.lines))
     (fault,) = find_table_faults(unmarked)
     assert "'SuperInfo' was measured otherwise without a mark: samples 190 instead of 200" in fault
+
+
+def test_a_row_of_runs_that_were_measured_in_two_ways_makes_no_other_row_odd() -> None:
+    mixed = [run(SIMCLR, 1.0), run(SIMCLR, 1.0, 1, what={"samples": 190})]
+    table = build(declared(), store(mixed, runs(TERM, [2.0], what={"samples": 190})))
+    (fault,) = find_table_faults(table)
+    assert "'SimCLR' has no number" in fault
+    unmarked = replace(table, lines=tuple(replace(line, marks=()) for line in table.lines))
+    _, fault = find_table_faults(unmarked)
+    assert "'SimCLR' was measured otherwise without a mark: samples 200 instead of 190" in fault
+
+
+def test_a_mark_for_something_else_does_not_say_that_a_protocol_is_another() -> None:
+    other = runs(TERM, [1.0], what={"samples": 190}, deviations=["one GPU"])
+    table = build(declared(), store(runs(SIMCLR, METHOD), other))
+    (mark,) = (note.mark for note in table.notes if note.text == "One GPU.")
+    lines = tuple(replace(line, marks=(mark,)) if line.label == "SuperInfo" else line for line in table.lines)
+    assert find_table_faults(table) == []
+    (fault,) = find_table_faults(replace(table, lines=lines))
+    assert "'SuperInfo' was measured otherwise without a mark" in fault
 
 
 @pytest.mark.parametrize("values", [[51.0, 50.0, 53.0, 51.0], BETTER[:2]], ids=["noise", "too few"])

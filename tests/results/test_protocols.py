@@ -16,19 +16,9 @@ def written(folder: Path, recipe: dict[str, Any], digit: str) -> Run:
 
 
 def test_a_changed_field_of_the_recipe_is_named(tmp_path: Path) -> None:
-    usual: dict[str, Any] = {
-        "name": "a",
-        "options": {"SOLVER.BASE_LR": 0.02},
-        "save_minutes": 1,
-        "encoder": {"arch": "resnet18"},
-    }
-    other: dict[str, Any] = {
-        "name": "b",
-        "options": {"SOLVER.BASE_LR": 0.1},
-        "save_minutes": 9,
-        "encoder": {"arch": "resnet50"},
-    }
-    usual["resources"], other["resources"] = {"gpus": 0}, {"gpus": 8}
+    usual = {"name": "a", "options": {"SOLVER.BASE_LR": 0.02}, "save_minutes": 1, "encoder": {"arch": "resnet18"}}
+    other = {"name": "b", "options": {"SOLVER.BASE_LR": 0.1}, "save_minutes": 9, "encoder": {"arch": "resnet50"}}
+    other["resources"] = {"gpus": 8}
     ours, theirs = written(tmp_path / "a", other, "1"), written(tmp_path / "b", usual, "2")
     assert describe_difference(ours, theirs) == "options.SOLVER.BASE_LR 0.1 instead of 0.02"
 

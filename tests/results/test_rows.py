@@ -50,6 +50,12 @@ def test_encoders_of_one_name_are_told_apart_by_what_differs() -> None:
     assert list(rows(small, large)) == ["random (resnet18 x1 imagenet)", "random (resnet50 x1 imagenet)"]
 
 
+def test_random_encoders_whose_images_are_normalised_otherwise_are_told_apart() -> None:
+    pixels = {"mean": (0.5, 0.5, 0.5), "std": (1.0, 1.0, 1.0)}
+    found = rows(*(run("random", 1.0, who={"pixels": pixels | {"channel_order": order}}) for order in ("RGB", "BGR")))
+    assert list(found) == [f"random ({order}, mean 0.5 0.5 0.5, std 1 1 1)" for order in ("RGB", "BGR")]
+
+
 def test_settings_of_a_term_are_told_apart_as_their_manifests_have_them(tmp_path: Path) -> None:
     for number, weight in enumerate((0.001, 0.1)):
         manifest(tmp_path / str(number), f"t{number}", {"term": {"kind": "superinfo", "weight": weight}, "seed": 1})

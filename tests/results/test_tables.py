@@ -199,6 +199,13 @@ def test_there_is_a_mean_only_where_every_expected_run_has_a_figure() -> None:
     assert (cell(whole, "SimCLR").mean, cell(whole, "SimCLR").runs) == (3.0, 3)
 
 
+def test_a_second_record_of_a_seed_does_not_stand_in_for_one_that_is_missing() -> None:
+    twice = [*runs(SIMCLR, [1.0, 2.0]), run(SIMCLR, 9.0, 1)]
+    table = build(declaration(rows=ROWS, seeds=[0, 1, 2]), store(twice))
+    assert (cell(table, "SimCLR").state, cell(table, "SimCLR").mean) == (State.MISSING, None)
+    assert (cell(table, "SimCLR").runs, cell(table, "SimCLR").expected) == (3, 4)
+
+
 @pytest.mark.parametrize("odd", [None, math.nan, math.inf])
 def test_a_figure_that_is_no_number_is_undefined_and_says_in_how_many_runs(odd: float | None) -> None:
     table = build(declaration(rows=ROWS), store(runs(SIMCLR, [5.0, odd, 6.0]), runs(TERM, [odd])))
@@ -222,6 +229,14 @@ def test_a_fraction_among_percents_is_not_shown_and_marked() -> None:
     (text,) = notes(table, cell(table, "SuperInfo").marks)
     assert "fraction" in text
     assert "percent" in text
+
+
+def test_a_figure_of_the_other_direction_is_not_shown_and_marked() -> None:
+    table = build(declaration(rows=ROWS), store(runs(SIMCLR, METHOD), runs(TERM, [1.0] * 3, higher=False)))
+    assert (table.columns[0].arrow, cell(table, "SimCLR").mean) == ("↑", 50.875)
+    assert (cell(table, "SuperInfo").state, cell(table, "SuperInfo").mean) == (State.UNDEFINED, None)
+    (text,) = notes(table, cell(table, "SuperInfo").marks)
+    assert text == ("recorded as better where it is lower, where the column's is better where it is higher: not shown")
 
 
 @pytest.mark.parametrize(
@@ -362,6 +377,17 @@ def test_all_records_are_summed_up_by_known_metrics_or_shown_by_all_if_none_is_k
     unknown = build_all(store(run(SIMCLR, {"z": 1.0, "a": 2.0})))
     assert [column.key for column in unknown[0].columns] == ["a", "z"]
     assert build_all(store(run(SIMCLR, {})))[0].lines[0].cells == ()
+
+
+def test_any_text_may_name_what_a_record_measured() -> None:
+    odd = "<b>, %_$ | é\u202e\n" * 40
+    (table,) = build_all(store(run(SIMCLR, 1.0, recipe=odd, what={"protocol": odd, "task": odd, "dataset": odd})))
+    assert [one.cells[0].mean for one in table.lines] == [1.0]
+
+
+def test_a_table_of_one_measurement_has_the_same_name_in_any_set_of_records() -> None:
+    alone, together = build_all(store(run(SIMCLR, 1.0))), build_all(store(run(SIMCLR, 1.0), run(TERM, 2.0, recipe="a")))
+    assert [table.name for table in alone] == [table.name for table in together]
 
 
 def test_thousands_of_seeds_make_a_table() -> None:

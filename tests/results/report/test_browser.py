@@ -47,7 +47,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
     world.write(folder / "records")
     store = read_store(folder / "records")
-    tables = [_quote(table) if table.name.startswith(DETECTION) else table for table in build_all(store)]
+    tables = [_quote(table) if table.title.startswith(DETECTION) else table for table in build_all(store)]
     return write_report(store, tables, folder / "page.html").as_uri()
 
 

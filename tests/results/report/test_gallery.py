@@ -34,7 +34,7 @@ def _in_style() -> Iterator[None]:
 
 
 def plots(store: Store, recipe: str) -> dict[str, Plot]:
-    (table,) = (table for table in build_all(store) if table.name.startswith(recipe))
+    (table,) = (table for table in build_all(store) if table.title.startswith(recipe))
     return {plot.title: plot for plot in plots_of_table(table, set())}
 
 
