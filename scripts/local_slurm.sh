@@ -1,7 +1,8 @@
 #!/bin/bash
 # A Slurm cluster of this one machine, run by the present user from a folder of its own: to try suites and to test them.
 #
-#     eval "$(scripts/local_slurm.sh start DIR)"    brings it up; sbatch, squeue and sinfo then speak to it
+#     eval "$(scripts/local_slurm.sh start DIR)"    brings it up; sbatch, squeue, sinfo and `superinfo bench
+#                                                   SUITE --executor slurm` then speak to it
 #     scripts/local_slurm.sh stop DIR               ends its jobs and its daemons
 #
 # Needs Debian's packages slurmctld, slurmd, slurm-client and munge (`apt-get install -y slurmctld slurmd slurm-client
@@ -24,18 +25,19 @@ main() {
 
 start() {
     # A Unix socket's path has at most 107 characters.
-    [[ ${#DIR} -le 90 && $DIR != *[[:space:]]* ]] || refuse "$DIR: choose a shorter path, without spaces"
+    [[ ${#DIR} -le 90 && $DIR =~ ^[[:alnum:]/._+-]+$ ]] || refuse "$DIR: choose a shorter path of letters, digits and ._+-"
     nothing_runs || refuse "$DIR: a cluster runs here already; stop it first"
-    mkdir -p "$DIR"/{state,spool,log}
+    mkdir -p "$DIR"/{state,spool,log,bin,profile}
     chmod 700 "$DIR"
     configure
+    serve_snakemake
     [[ -s $DIR/munge.key ]] || (umask 077 && head -c 1024 /dev/urandom >"$DIR/munge.key")
     if ! { start_munged && start_slurmctld && start_slurmd && wait_until node_is_idle; }; then
         stop
         tail -n 5 "$DIR"/log/*.log >&2
         refuse "$DIR: no cluster came up; the ends of its logs are above"
     fi
-    echo "export SLURM_CONF=$SLURM_CONF"
+    echo "export SLURM_CONF=$SLURM_CONF SNAKEMAKE_PROFILE=$DIR/profile PATH=$DIR/bin:\$PATH"
 }
 
 stop() {
@@ -91,6 +93,19 @@ PartitionName=local Nodes=here Default=YES MaxTime=INFINITE State=UP
 END
     # The plugin that version 2 of cgroups is given by itself wants systemd.
     echo "CgroupPlugin=cgroup/v1" >"$DIR/cgroup.conf"
+}
+
+serve_snakemake() { # its plugin calls srun without SLURM_CONF, and waits for ever on accounts where there are none
+    cat >"$DIR/bin/srun" <<END
+#!/bin/sh
+SLURM_CONF=$SLURM_CONF exec /usr/bin/srun "\$@"
+END
+    chmod +x "$DIR/bin/srun"
+    cat >"$DIR/profile/config.yaml" <<END
+slurm-status-command: squeue
+slurm-init-seconds-before-status-checks: 2
+seconds-between-status-checks: 2
+END
 }
 
 free_ports() {
