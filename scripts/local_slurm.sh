@@ -58,11 +58,12 @@ start_munged() { # --force: it warns of a socket's folder that is closed to othe
 
 start_slurmctld() { slurmctld 2>>"$DIR/log/slurmctld.log"; }
 
-start_slurmd() { slurmd -N here 2>>"$DIR/log/slurmd.log"; }
+start_slurmd() { slurmd 2>>"$DIR/log/slurmd.log"; }
 
 configure() {
-    local host ports
-    host=$(hostname -s)
+    local host cores ports
+    host=$(hostname -s) # of the node as well: a job's processes meet at the name of its first node
+    cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc) # which would tell the threads of a program instead
     ports=($(free_ports))
     cat >"$SLURM_CONF" <<END
 ClusterName=local
@@ -88,8 +89,8 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 ReturnToService=2
 MinJobAge=600
-NodeName=here NodeHostname=$host NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$(free -m | awk '/^Mem:/ {print $2}')
-PartitionName=local Nodes=here Default=YES MaxTime=INFINITE State=UP
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$cores RealMemory=$(free -m | awk '/^Mem:/ {print $2}')
+PartitionName=local Nodes=$host Default=YES MaxTime=INFINITE State=UP
 END
     # The plugin that version 2 of cgroups is given by itself wants systemd.
     echo "CgroupPlugin=cgroup/v1" >"$DIR/cgroup.conf"
