@@ -16,7 +16,8 @@ PATIENCE=60 # seconds: for the node to come up, for jobs to end, and for daemons
 main() {
     [[ $# -eq 2 && $1 =~ ^(start|stop)$ ]] || refuse "usage: local_slurm.sh start|stop DIR"
     for program in slurmctld slurmd munged sbatch scontrol; do
-        command -v "$program" >/dev/null || refuse "$program: not here; apt-get install -y slurmctld slurmd slurm-client munge"
+        command -v "$program" >/dev/null ||
+            refuse "$program: not here; apt-get install -y slurmctld slurmd slurm-client munge"
     done
     DIR=$(realpath -m "$2")
     export SLURM_CONF=$DIR/slurm.conf
@@ -45,10 +46,7 @@ stop() {
         scancel --me || true
         wait_until no_job_runs || true
     fi
-    for daemon in slurmd slurmctld munged; do
-        ! running "$daemon" || kill "$(cat "$DIR/$daemon.pid")"
-    done
-    wait_until nothing_runs || refuse "$DIR: its daemons did not end in $PATIENCE s; see $DIR/log"
+    wait_until ended || refuse "$DIR: its daemons did not end in $PATIENCE s; see $DIR/log"
 }
 
 start_munged() { # --force: it warns of a socket's folder that is closed to other users, and refuses it otherwise
@@ -56,7 +54,11 @@ start_munged() { # --force: it warns of a socket's folder that is closed to othe
         --log-file="$DIR/log/munged.log" --seed-file="$DIR/state/munge.seed" 2>>"$DIR/log/munged.log"
 }
 
-start_slurmctld() { slurmctld 2>>"$DIR/log/slurmctld.log"; }
+start_slurmctld() { # it returns before its daemon has said its number, without which that could not be stopped
+    slurmctld 2>>"$DIR/log/slurmctld.log" && wait_until slurmctld_runs
+}
+
+slurmctld_runs() { running slurmctld; }
 
 start_slurmd() { slurmd 2>>"$DIR/log/slurmd.log"; }
 
@@ -128,6 +130,14 @@ running() { # this daemon; the number in its pid file may be another program's b
 node_is_idle() { [[ $(sinfo --noheader --format=%T 2>/dev/null) == idle ]]; }
 
 no_job_runs() { [[ -z $(squeue --noheader --states=PENDING,RUNNING,COMPLETING 2>/dev/null) ]]; }
+
+ended() { # told again and again: a daemon that has just started does not hear it yet
+    local daemon
+    for daemon in slurmd slurmctld munged; do
+        ! running "$daemon" || kill "$(cat "$DIR/$daemon.pid")" 2>/dev/null || true
+    done
+    nothing_runs
+}
 
 nothing_runs() { ! running munged && ! running slurmctld && ! running slurmd; }
 
