@@ -1,7 +1,8 @@
 #!/bin/bash
 # A Slurm cluster of this one machine, run by the present user from a folder of its own: to try suites and to test them.
 #
-#     eval "$(scripts/local_slurm.sh start DIR)"    brings it up; sbatch, squeue and sinfo then speak to it
+#     eval "$(scripts/local_slurm.sh start DIR)"    brings it up; sbatch, squeue, sinfo and `superinfo bench
+#                                                   SUITE --executor slurm` then speak to it
 #     scripts/local_slurm.sh stop DIR               ends its jobs and its daemons
 #
 # Needs Debian's packages slurmctld, slurmd, slurm-client and munge (`apt-get install -y slurmctld slurmd slurm-client
@@ -15,7 +16,8 @@ PATIENCE=60 # seconds: for the node to come up, for jobs to end, and for daemons
 main() {
     [[ $# -eq 2 && $1 =~ ^(start|stop)$ ]] || refuse "usage: local_slurm.sh start|stop DIR"
     for program in slurmctld slurmd munged sbatch scontrol; do
-        command -v "$program" >/dev/null || refuse "$program: not here; apt-get install -y slurmctld slurmd slurm-client munge"
+        command -v "$program" >/dev/null ||
+            refuse "$program: not here; apt-get install -y slurmctld slurmd slurm-client munge"
     done
     DIR=$(realpath -m "$2")
     export SLURM_CONF=$DIR/slurm.conf
@@ -24,18 +26,19 @@ main() {
 
 start() {
     # A Unix socket's path has at most 107 characters.
-    [[ ${#DIR} -le 90 && $DIR != *[[:space:]]* ]] || refuse "$DIR: choose a shorter path, without spaces"
+    [[ ${#DIR} -le 90 && $DIR =~ ^[[:alnum:]/._+-]+$ ]] || refuse "$DIR: choose a shorter path of letters, digits and ._+-"
     nothing_runs || refuse "$DIR: a cluster runs here already; stop it first"
-    mkdir -p "$DIR"/{state,spool,log}
+    mkdir -p "$DIR"/{state,spool,log,bin,profile}
     chmod 700 "$DIR"
     configure
+    serve_snakemake
     [[ -s $DIR/munge.key ]] || (umask 077 && head -c 1024 /dev/urandom >"$DIR/munge.key")
     if ! { start_munged && start_slurmctld && start_slurmd && wait_until node_is_idle; }; then
         stop
         tail -n 5 "$DIR"/log/*.log >&2
         refuse "$DIR: no cluster came up; the ends of its logs are above"
     fi
-    echo "export SLURM_CONF=$SLURM_CONF"
+    echo "export SLURM_CONF=$SLURM_CONF SNAKEMAKE_PROFILE=$DIR/profile PATH=$DIR/bin:\$PATH"
 }
 
 stop() {
@@ -43,10 +46,7 @@ stop() {
         scancel --me || true
         wait_until no_job_runs || true
     fi
-    for daemon in slurmd slurmctld munged; do
-        ! running "$daemon" || kill "$(cat "$DIR/$daemon.pid")"
-    done
-    wait_until nothing_runs || refuse "$DIR: its daemons did not end in $PATIENCE s; see $DIR/log"
+    wait_until ended || refuse "$DIR: its daemons did not end in $PATIENCE s; see $DIR/log"
 }
 
 start_munged() { # --force: it warns of a socket's folder that is closed to other users, and refuses it otherwise
@@ -54,13 +54,18 @@ start_munged() { # --force: it warns of a socket's folder that is closed to othe
         --log-file="$DIR/log/munged.log" --seed-file="$DIR/state/munge.seed" 2>>"$DIR/log/munged.log"
 }
 
-start_slurmctld() { slurmctld 2>>"$DIR/log/slurmctld.log"; }
+start_slurmctld() { # it returns before its daemon has said its number, without which that could not be stopped
+    slurmctld 2>>"$DIR/log/slurmctld.log" && wait_until slurmctld_runs
+}
 
-start_slurmd() { slurmd -N here 2>>"$DIR/log/slurmd.log"; }
+slurmctld_runs() { running slurmctld; }
+
+start_slurmd() { slurmd 2>>"$DIR/log/slurmd.log"; }
 
 configure() {
-    local host ports
-    host=$(hostname -s)
+    local host cores ports
+    host=$(hostname -s) # of the node as well: a job's processes meet at the name of its first node
+    cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc) # which would tell the threads of a program instead
     ports=($(free_ports))
     cat >"$SLURM_CONF" <<END
 ClusterName=local
@@ -86,11 +91,24 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 ReturnToService=2
 MinJobAge=600
-NodeName=here NodeHostname=$host NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$(free -m | awk '/^Mem:/ {print $2}')
-PartitionName=local Nodes=here Default=YES MaxTime=INFINITE State=UP
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$cores RealMemory=$(free -m | awk '/^Mem:/ {print $2}')
+PartitionName=local Nodes=$host Default=YES MaxTime=INFINITE State=UP
 END
     # The plugin that version 2 of cgroups is given by itself wants systemd.
     echo "CgroupPlugin=cgroup/v1" >"$DIR/cgroup.conf"
+}
+
+serve_snakemake() { # its plugin calls srun without SLURM_CONF, and waits for ever on accounts where there are none
+    cat >"$DIR/bin/srun" <<END
+#!/bin/sh
+SLURM_CONF=$SLURM_CONF exec /usr/bin/srun "\$@"
+END
+    chmod +x "$DIR/bin/srun"
+    cat >"$DIR/profile/config.yaml" <<END
+slurm-status-command: squeue
+slurm-init-seconds-before-status-checks: 2
+seconds-between-status-checks: 2
+END
 }
 
 free_ports() {
@@ -112,6 +130,14 @@ running() { # this daemon; the number in its pid file may be another program's b
 node_is_idle() { [[ $(sinfo --noheader --format=%T 2>/dev/null) == idle ]]; }
 
 no_job_runs() { [[ -z $(squeue --noheader --states=PENDING,RUNNING,COMPLETING 2>/dev/null) ]]; }
+
+ended() { # told again and again: a daemon that has just started does not hear it yet
+    local daemon
+    for daemon in slurmd slurmctld munged; do
+        ! running "$daemon" || kill "$(cat "$DIR/$daemon.pid")" 2>/dev/null || true
+    done
+    nothing_runs
+}
 
 nothing_runs() { ! running munged && ! running slurmctld && ! running slurmd; }
 

@@ -1,48 +1,17 @@
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "local_slurm.sh"
-PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-DAEMONS = ("munged", "slurmctld", "slurmd")
-LACKING = [program for program in (*DAEMONS, "sbatch") if shutil.which(program, path=PATH) is None]
-
-needs_slurm = pytest.mark.skipif(bool(LACKING), reason=f"Debian's packages of Slurm are not here: {', '.join(LACKING)}")
-
-
-def run(*command: str | Path, path: str = PATH, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PATH": path} | variables
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=240)
+from tests.slurm import DAEMONS, PATH, SCRIPT, cluster_in, daemons_of, needs_slurm, run
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The variables that its programs need."""
-    started = run(SCRIPT, "start", tmp_path / "slurm")
-    try:
-        assert started.returncode == 0, started.stderr
-        name, _, value = started.stdout.strip().removeprefix("export ").partition("=")
-        yield {name: value}
-    finally:
-        run(SCRIPT, "stop", tmp_path / "slurm")
-
-
-def daemons_of(folder: Path) -> list[str]:
-    """The processes that are daemons of a cluster in a folder, by what files they hold open."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            name = (process / "comm").read_text().strip()
-            held = [os.readlink(link) for link in (process / "fd").iterdir()]
-        except OSError:
-            continue
-        if name in DAEMONS and any(place.startswith(f"{folder}/") for place in held):
-            found.append(name)
-    return sorted(found)
+    with cluster_in(tmp_path / "slurm") as environment:
+        yield environment
 
 
 @pytest.mark.slow
@@ -50,12 +19,14 @@ def daemons_of(folder: Path) -> list[str]:
 def test_a_job_runs_and_its_failure_shows(cluster: dict[str, str], tmp_path: Path) -> None:
     assert daemons_of(tmp_path / "slurm") == sorted(DAEMONS)
     out = tmp_path / "out.txt"
-    done = run("sbatch", "--wait", f"--output={out}", "--wrap=echo of job $SLURM_JOB_ID", **cluster)
+    done = run("sbatch", "--wait", f"--output={out}", "--wrap=echo of job $SLURM_JOB_ID", environment=cluster)
     assert (done.returncode, out.read_text()) == (0, "of job 1\n")
-    failed = run("sbatch", "--wait", f"--output={out}", "--wrap=exit 75", **cluster)
+    failed = run("sbatch", "--wait", f"--output={out}", "--wrap=exit 75", environment=cluster)
     assert failed.returncode == 75
-    shown = run("squeue", "--noheader", "--states=all", "--sort=i", "--format=%i %T", **cluster)
-    assert shown.stdout.splitlines() == ["1 COMPLETED", "2 FAILED"]
+    step = ("env", "--unset=SLURM_CONF", "srun", "--ntasks=2", "echo", "of two")  # as Snakemake's plugin calls it
+    assert run(*step, environment=cluster).stdout == "of two\n" * 2
+    shown = run("squeue", "--noheader", "--states=all", "--sort=i", "--format=%i %T", environment=cluster)
+    assert shown.stdout.splitlines() == ["1 COMPLETED", "2 FAILED", "3 COMPLETED"]
 
 
 @pytest.mark.slow
@@ -63,7 +34,7 @@ def test_a_job_runs_and_its_failure_shows(cluster: dict[str, str], tmp_path: Pat
 def test_stopping_ends_jobs_and_daemons_even_after_one_was_killed(cluster: dict[str, str], tmp_path: Path) -> None:
     started = tmp_path / "started"
     job = f"echo $$ > {started}.new; mv {started}.new {started}; exec sleep 1000"
-    assert run("sbatch", f"--output={tmp_path / 'out.txt'}", f"--wrap={job}", **cluster).returncode == 0
+    assert run("sbatch", f"--output={tmp_path / 'out.txt'}", f"--wrap={job}", environment=cluster).returncode == 0
     run("bash", "-c", f"until [[ -e {started} ]]; do sleep 0.1; done")
     stopped = run(SCRIPT, "stop", tmp_path / "slurm")
     assert stopped.returncode == 0, stopped.stderr
@@ -84,7 +55,7 @@ def test_a_second_cluster_in_one_folder_is_refused_and_the_first_goes_on(
     again = run(SCRIPT, "start", tmp_path / "slurm")
     assert again.returncode == 2
     assert "a cluster runs here already" in again.stderr
-    assert run("sinfo", "--noheader", "--format=%T", **cluster).stdout == "idle\n"
+    assert run("sinfo", "--noheader", "--format=%T", environment=cluster).stdout == "idle\n"
 
 
 @pytest.mark.slow
