@@ -11,10 +11,15 @@ from superinfo.artifacts import MANIFEST
 def find_manifests(folder: Path) -> dict[str, Path]:
     """Return the manifests below a folder, by the SHA-256 of the encoder's tensors; unreadable ones vouch for none."""
     found = {}
-    for path in sorted(folder.rglob(MANIFEST)):
+    for path in manifests_below(folder):
         if isinstance(digest := _read(path).get("tensors_sha256"), str):
             found[digest] = path
     return found
+
+
+def manifests_below(folder: Path) -> list[Path]:
+    """Return every manifest's file, in path order."""
+    return sorted(folder.rglob(MANIFEST))
 
 
 def read_recipe_of(manifest: Path) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """What stands behind a cell: of each run all that a reader needs to trust it or to repeat it, as the page embeds it."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +8,10 @@ from typing import Any
 
 import yaml
 
+from results.manifests import manifests_below
 from results.records import Run, Unreadable
 from results.render.parts import visible
-from superinfo.artifacts import MANIFEST, RECORD, Cost, Manifest, Metric, Provenance, Who
+from superinfo.artifacts import RECORD, Cost, Manifest, Metric, Provenance, Who
 from superinfo.errors import UserError
 from superinfo.progress import progress
 
@@ -98,7 +98,7 @@ def describe_runs(runs: Iterable[Run], pretrainings: dict[str, Pretraining], bel
 def find_pretrainings(folder: Path) -> tuple[dict[str, Pretraining], list[Unreadable]]:
     """Read the manifests below a folder, by the hash of their encoder's tensors, and list those that are broken."""
     found, broken = {}, []
-    for path in sorted(_manifests(folder)):
+    for path in manifests_below(folder):
         try:
             manifest = Manifest.read(path)
         except UserError as error:
@@ -106,12 +106,6 @@ def find_pretrainings(folder: Path) -> tuple[dict[str, Pretraining], list[Unread
         else:
             found[manifest.tensors_sha256] = Pretraining(path.parent, manifest)
     return found, broken
-
-
-def _manifests(folder: Path) -> Iterator[Path]:
-    for path, _, names in os.walk(folder):
-        if MANIFEST in names:
-            yield Path(path, MANIFEST)
 
 
 def _facts(run: Run, pretraining: Pretraining | None) -> list[Fact]:
