@@ -14,13 +14,12 @@ from results.records import Store, Unfinished, read_store
 from results.render import FORMATS
 from results.table import Table
 from results.tables import build
+from superinfo.artifacts import PICTURES
 from superinfo.files import write_bytes, write_text
 from superinfo.spec import identity_hash
 from transfer.probing.recipe import ProbeRecipe
 from transfer.recipe import DetectRecipe
 
-PICTURES = "pictures.png"
-"""Of a detection run."""
 SUFFIXES = {"terminal": "txt", "latex": "tex"}
 """Of files, where it is not the format's name."""
 KINDS = {"mask": "mask", "keypoint": "keypoints"}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from results.citations import PUBLISHED
-from results.committed import BLOCK, README, ROOT, SUFFIXES, committed_tables, render_committed
+from results.committed import ROOT, SUFFIXES, committed_tables, render_committed, shown_tables
 from results.declaration import DECLARATIONS
 from results.faults import find_faults, find_table_faults
 from results.literature import examine
@@ -43,9 +43,10 @@ def _drift(tables: list[Table], store: Store, root: Path) -> Iterator[str]:
             if path not in files:
                 yield f"{path}: no declaration beside it; remove it or add one"
     names = {table.name for table in tables}
-    for found in BLOCK.finditer((root / README).read_text()):
-        if found["name"] not in names:
-            yield f"{root / README}: no table is declared by the name {found['name']!r}"
+    for path, shown in shown_tables(root).items():
+        for name in shown:
+            if name not in names:
+                yield f"{path}: no table is declared by the name {name!r}"
 
 
 def _first_difference(there: bytes, wanted: bytes) -> str:

@@ -1,6 +1,7 @@
 """The tables in this checkout: which files there are to be, and what the committed records say they hold."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 from results.declaration import DECLARATIONS, Declaration, load_declaration
@@ -8,6 +9,7 @@ from results.records import Store
 from results.render import FORMATS
 from results.table import Line, Table
 from results.tables import build, build_all
+from superinfo.artifacts import PICTURES
 from superinfo.files import write_bytes
 from superinfo.recipes import recipe_names
 
@@ -15,8 +17,6 @@ ROOT = Path(__file__).parents[1]
 README = "README.md"
 SUFFIXES = {"md": "md", "tex": "latex"}
 """Of the files beside each declaration, and the format of each."""
-PICTURES = "pictures.png"
-"""Beside the record of a detector."""
 BLOCK = re.compile(r"(?P<head><!-- table: (?P<name>\S+) -->\n).*?(?P<tail><!-- end of table -->)", re.DOTALL)
 
 
@@ -35,8 +35,8 @@ def tables_of(store: Store) -> list[Table]:
 def render_committed(tables: list[Table], store: Store, root: Path = ROOT) -> dict[Path, bytes]:
     """Return every generated file of a checkout with what it is to hold.
 
-    They are two for each table, the README with its tables, and beside the records the picture of the last row of each
-    of the README's tables.
+    They are two for each table, the README and the pages of `docs/` that show tables, and beside the records the
+    picture of the last row of each of the README's tables.
     """
     folder = root / DECLARATIONS.relative_to(ROOT)
     files = {
@@ -44,15 +44,21 @@ def render_committed(tables: list[Table], store: Store, root: Path = ROOT) -> di
         for table in tables
         for suffix, format in SUFFIXES.items()
     }
-    readme = (root / README).read_text()
     by_name = {table.name: table for table in tables}
-    shown = [by_name[found["name"]] for found in BLOCK.finditer(readme) if found["name"] in by_name]
-    blocks = {table.name: FORMATS["md"]([table]) for table in shown}
-    files[root / README] = BLOCK.sub(lambda found: _block(found, blocks), readme).encode()
-    for table in shown:
+    for path, names in shown_tables(root).items():
+        blocks = {name: FORMATS["md"]([by_name[name]]) for name in names if name in by_name}
+        files[path] = BLOCK.sub(partial(_block, blocks=blocks), path.read_text()).encode()
+    for table in filter(None, map(by_name.get, shown_tables(root).get(root / README, ()))):
         if picture := next(filter(None, map(_picture, reversed(table.lines))), None):
             files[store.folder / f"{table.name}.png"] = picture.read_bytes()
     return files
+
+
+def shown_tables(root: Path = ROOT) -> dict[Path, tuple[str, ...]]:
+    """Return the documents that show tables, the README first, each with the names of its tables."""
+    pages = (root / README, *sorted((root / "docs").glob("*.md")))
+    found = {path: tuple(block["name"] for block in BLOCK.finditer(path.read_text())) for path in pages}
+    return {path: names for path, names in found.items() if names}
 
 
 def write_committed(store: Store, root: Path = ROOT) -> list[Path]:

@@ -1,19 +1,19 @@
 """Finished runs to committed records: what tables and pages show of them, and what each of them stands on."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from superinfo.artifacts import CONVERSION, MANIFEST, OVERLAY, RECORD, Manifest, Record
+from superinfo.artifacts import CONVERSION, MANIFEST, OVERLAY, PICTURES, RECORD, Manifest, Record
 from superinfo.errors import UserError
 from superinfo.files import new_folder
 from superinfo.progress import say
 
 RECORDS = Path(__file__).parent / "records"
 """The committed ones."""
-MEASURED = (RECORD, "metrics.json", "metrics.jsonl", "pictures.png")
-"""Of a run that measured: its record, curves and pictures."""
+MEASURED = (RECORD, "metrics.json", "metrics.jsonl")
+"""Of a run that measured: its record and curves."""
 PRETRAINED = (MANIFEST, "metrics.jsonl", f"detectron2/{CONVERSION}", f"detectron2/{OVERLAY}")
 """Of a run that pretrained: its manifest, curves, and the evidence of its conversion. Never weights."""
 
@@ -21,15 +21,15 @@ PRETRAINED = (MANIFEST, "metrics.jsonl", f"detectron2/{CONVERSION}", f"detectron
 def publish(runs: Path, records: Path, run_folders: Sequence[Path]) -> list[Path]:
     """Copy finished runs, and the pretraining that each stands on, into a folder of records; return the copies.
 
-    What is published stands: a run that is there with the same results is left alone. Says which records come from a
-    tree with changes, that nobody else has. Raises UserError, before anything is written, if a run is not finished, if
-    no manifest below `runs` or in `records` has the tensors that it measured, or if other results are published in
-    its name.
+    A detector's pictures are a megabyte: they come with the first seed of each row alone. What is published stands: a
+    run that is there with the same results is left alone. Says which records come from a tree with changes, that nobody
+    else has. Raises UserError, before anything is written, if a run is not finished, if no manifest below `runs` or in
+    `records` has the tensors that it measured, or if other results are published in its name.
     """
     manifests = _manifests(runs) | _manifests(records)
     stands_on: dict[Path, None] = {}
-    for folder in run_folders:
-        record = _read_finished(folder)
+    measured = {folder: _read_finished(folder) for folder in run_folders}
+    for folder, record in measured.items():
         _refuse_other_results(record, records / folder.name / RECORD, folder / RECORD)
         if record.who.recipe_hash is not None and record.who.tensors_sha256 is not None:
             pretraining = manifests.get(record.who.tensors_sha256)
@@ -40,11 +40,21 @@ def publish(runs: Path, records: Path, run_folders: Sequence[Path]) -> list[Path
                 )
             _refuse_other_tensors(records / pretraining.name / MANIFEST, pretraining / MANIFEST)
             stands_on[pretraining] = None
+    pictured = _first_seeds(measured)
     # What they stand on comes first: a record never lies there without it.
-    return [
-        *(_copy(folder, records / folder.name, PRETRAINED) for folder in stands_on),
-        *(_copy(folder, records / folder.name, MEASURED) for folder in run_folders),
-    ]
+    published = [_copy(folder, records / folder.name, PRETRAINED) for folder in stands_on]
+    for folder in measured:
+        names = (*MEASURED, PICTURES) if folder in pictured else MEASURED
+        published.append(_copy(folder, records / folder.name, names))
+    return published
+
+
+def _first_seeds(measured: Mapping[Path, Record]) -> set[Path]:
+    """Return the run of the lowest seed of each row and recipe."""
+    first: dict[tuple[str, str], Path] = {}
+    for folder, record in sorted(measured.items(), key=lambda item: item[1].seed):
+        first.setdefault((record.recipe_hash, record.who.name), folder)
+    return set(first.values())
 
 
 def _manifests(folder: Path) -> dict[str, Path]:

@@ -26,6 +26,8 @@ WEIGHTS = "detectron2.pkl"
 OVERLAY = "detectron2.yaml"
 CONVERSION = "conversion.json"
 RECORD = "record.json"
+PICTURES = "pictures.png"
+"""Of a detector, ground truth beside prediction."""
 
 Positive = Annotated[float, Field(gt=0)]
 RowName = Annotated[str, Field(pattern=r"^[A-Za-z0-9+_-][A-Za-z0-9+._-]*$", max_length=150)]

@@ -12,7 +12,7 @@ from pretrain.model import Pretraining
 from pretrain.model import build_model as build_pretraining
 from pretrain.optimizer import build_optimizer
 from pretrain.recipe import RECIPES as PRETRAIN
-from pretrain.recipe import PretrainRecipe
+from pretrain.recipe import PretrainRecipe, SuperInfoSpec
 from superinfo.artifacts import EncoderSpec
 from superinfo.datasets.images import SPLITS as STANDARD_SPLITS
 from superinfo.datasets.images import Standard
@@ -82,11 +82,21 @@ def test_the_matrix_of_bases_terms_and_settings_is_complete() -> None:
     assert matrix == {name for name in names if name.endswith("_200e")}
 
 
+@pytest.mark.parametrize("name", [name for name in recipe_names(PRETRAIN) if "+superinfo-" in name])
+def test_a_recipe_of_the_ablation_has_the_coefficients_that_its_name_says(name: str) -> None:
+    said = re.search(r"\+superinfo-c([0-9e-]+)p([0-9e-]+)_", name)
+    assert said
+    compression, prediction = map(float, said.groups())
+    term = load(name).term
+    assert isinstance(term, SuperInfoSpec)
+    assert (*term.compression, *term.prediction) == (compression, compression, prediction, prediction)
+
+
 @pytest.mark.parametrize("name", recipe_names(PRETRAIN))
 def test_a_pretraining_recipe_is_what_its_name_says_and_builds(name: str) -> None:
     recipe = load(name)
     assert recipe.name == name
-    said = re.fullmatch(r"([a-z_]+)(?:\+([a-z]+)(?:-[a-z0-9]+)?)?_(r(\d+)(?:w(\d+))?_([a-z0-9]+))_(\d+)e", name)
+    said = re.fullmatch(r"([a-z_]+)(?:\+([a-z]+)(?:-[a-z0-9-]+)?)?_(r(\d+)(?:w(\d+))?_([a-z0-9]+))_(\d+)e", name)
     assert said, "<method>[+<term>]_<encoder>_<dataset>_<epochs>e"
     method, term, setting, depth, width, _, epochs = said.groups()
     assert (recipe.method.kind, recipe.term.kind, recipe.epochs) == (method, term or "none", int(epochs))

@@ -14,13 +14,14 @@ from results.committed import ROOT
 from results.publish import RECORDS
 from superinfo.artifacts import Record
 from superinfo.cli import main
+from tests.demo import copy_demo
 
 Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def records(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(RECORDS, tmp_path / "records"))
+    return copy_demo(tmp_path / "records")
 
 
 @pytest.fixture
@@ -81,19 +82,20 @@ def test_a_figure_that_is_no_number_is_told_of_a_record_that_is_shown(table: Run
     assert told == f"{a_record(records)}: box/AP is nan: no figure, and shown as undefined\n"
 
 
-def test_two_folders_are_compared(table: Run, records: Path) -> None:
+def test_two_folders_are_compared(table: Run, records: Path, tmp_path: Path) -> None:
+    before = copy_demo(tmp_path / "before")
     record = json.loads(a_record(records).read_text())
     record["metrics"]["box/AP"]["value"] += 2.5
     a_record(records).write_text(json.dumps(record))
     for names in ((), ("demo",)):
-        code, shown, _ = table(*names, "--records", records, "--against", RECORDS, "--format", "md")
+        code, shown, _ = table(*names, "--records", records, "--against", before, "--format", "md")
         assert code == 0
         assert shown.count("+2.5") == 1
         assert "too few" in shown
 
 
-def test_a_folder_against_itself_shows_that_nothing_moved(table: Run) -> None:
-    code, shown, _ = table("--records", RECORDS, "--against", RECORDS, "--format", "csv")
+def test_a_folder_against_itself_shows_that_nothing_moved(table: Run, records: Path) -> None:
+    code, shown, _ = table("--records", records, "--against", records, "--format", "csv")
     assert code == 0
     assert set(pd.read_csv(io.StringIO(shown))["difference"].dropna()) == {0.0}
 

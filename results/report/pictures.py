@@ -5,8 +5,6 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-PICTURES = "pictures.png"
-"""As detection leaves it beside a record."""
 WIDTH = 760
 """Pixels shown."""
 QUALITY = 68

@@ -7,9 +7,10 @@ from itertools import groupby
 from results.records import Run
 from results.render.parts import Entry, Head, Row, Sheet, visible, words
 from results.report.gallery import plots_of_table
-from results.report.pictures import PICTURES, Picture, read_picture
+from results.report.pictures import Picture, read_picture
 from results.report.plots import Plot
 from results.table import Cell, Line, Table
+from superinfo.artifacts import PICTURES
 
 ROWS = 500
 """Of a table that the page shows at most, measured and published ones each."""

@@ -11,18 +11,23 @@ import pytest
 from results.check import check_committed, check_records
 from results.committed import ROOT, write_committed
 from results.records import Store, read_store
+from tests.demo import copy_demo
 
 DEMO = "results/tables/demo"
+PAGE = "docs/page.md"
+SHOWN = (f"{DEMO}.md", f"{DEMO}.tex", "README.md", PAGE)
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Return a checkout with the committed records, published rows, the demo's declaration and a README, written."""
+    """Return a checkout with the demo's records and declaration, published rows, a README and a page, written."""
     (tmp_path / "results" / "tables").mkdir(parents=True)
-    shutil.copytree(ROOT / "results" / "records", tmp_path / "results" / "records")
+    copy_demo(tmp_path / "results" / "records")
     shutil.copytree(ROOT / "results" / "published", tmp_path / "results" / "published")
     shutil.copy(ROOT / f"{DEMO}.yaml", tmp_path / f"{DEMO}.yaml")
     (tmp_path / "README.md").write_text("# A\n\n<!-- table: demo -->\n<!-- end of table -->\n\nB\n")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / PAGE).write_text("<!-- table: demo -->\n<!-- end of table -->\n")
     write_committed(records(tmp_path), tmp_path)
     return tmp_path
 
@@ -55,7 +60,7 @@ def test_what_was_just_written_passes_and_is_not_written_again(root: Path) -> No
     assert [(root / "results" / "records" / "demo.png").read_bytes()] == pictures
 
 
-@pytest.mark.parametrize("name", [f"{DEMO}.md", f"{DEMO}.tex", "README.md"])
+@pytest.mark.parametrize("name", SHOWN)
 def test_a_hand_edited_table_is_found_by_file_and_line_and_mended(root: Path, name: str) -> None:
     shown = re.findall(r"\d\d\.\d", (root / name).read_text())[0]
     edit(root / name, shown, "99.9")
@@ -72,9 +77,7 @@ def test_a_changed_record_makes_every_table_of_it_stale(root: Path) -> None:
     record = json.loads(a_record(root).read_text())
     record["metrics"]["box/AP"]["value"] += 1
     a_record(root).write_text(json.dumps(record))
-    assert {finding.split(":")[0] for finding in findings(root)} == {
-        str(root / name) for name in (f"{DEMO}.md", f"{DEMO}.tex", "README.md")
-    }
+    assert {finding.split(":")[0] for finding in findings(root)} == {str(root / name) for name in SHOWN}
 
 
 def test_a_missing_table_and_one_without_a_declaration_are_found(root: Path) -> None:
@@ -84,9 +87,10 @@ def test_a_missing_table_and_one_without_a_declaration_are_found(root: Path) -> 
     assert "other.tex: no declaration beside it" in stray
 
 
-def test_a_readme_that_shows_an_undeclared_table_is_found(root: Path) -> None:
-    edit(root / "README.md", "<!-- table: demo -->", "<!-- table: dem0 -->")
-    assert any("no table is declared by the name 'dem0'" in finding for finding in findings(root))
+@pytest.mark.parametrize("name", ["README.md", PAGE])
+def test_a_document_that_shows_an_undeclared_table_is_found(root: Path, name: str) -> None:
+    edit(root / name, "<!-- table: demo -->", "<!-- table: dem0 -->")
+    assert f"{root / name}: no table is declared by the name 'dem0'" in findings(root)
 
 
 def test_another_picture_is_found(root: Path) -> None:

@@ -9,7 +9,18 @@ import pytest
 
 from results.publish import publish
 from results.records import read_store
-from superinfo.artifacts import CONVERSION, MANIFEST, OVERLAY, RECORD, Cost, Manifest, Metric, Provenance, Record
+from superinfo.artifacts import (
+    CONVERSION,
+    MANIFEST,
+    OVERLAY,
+    PICTURES,
+    RECORD,
+    Cost,
+    Manifest,
+    Metric,
+    Provenance,
+    Record,
+)
 from superinfo.errors import UserError
 
 MakeRecord = Callable[..., Record]
@@ -40,7 +51,7 @@ def _measured(runs: Path, record: Record, commit: str | None = CLEAN) -> Path:
     folder = runs / record.run
     provenance = record.provenance.model_copy(update={"commit": commit})
     record.model_copy(update={"provenance": provenance}).write(folder / RECORD)
-    for name in ("metrics.json", "pictures.png", "model_final.pth", "log.txt", ".lock"):
+    for name in ("metrics.json", PICTURES, "model_final.pth", "log.txt", ".lock"):
         (folder / name).write_text(f"{name} of {record.run}")
     return folder
 
@@ -77,9 +88,8 @@ def test_records_come_with_curves_pictures_and_what_they_stand_on_and_without_we
     made = publish(runs, records, measured(runs))
     names = ["simclr_tiny-s0-01234567", *(folder.name for folder in measured(runs))]
     assert made == [records / name for name in names]
-    expected = [
-        f"{folder.name}/{name}" for folder in measured(runs) for name in ("metrics.json", "pictures.png", RECORD)
-    ]
+    expected = [f"{folder.name}/{name}" for folder in measured(runs) for name in ("metrics.json", RECORD)]
+    expected += [f"{folder.name}/{PICTURES}" for folder in measured(runs) if "-s0-" in folder.name]
     pretraining = (MANIFEST, "metrics.jsonl", f"detectron2/{CONVERSION}", f"detectron2/{OVERLAY}")
     expected += [f"simclr_tiny-s0-01234567/{name}" for name in pretraining]
     copied = files(records)

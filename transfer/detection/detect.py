@@ -10,8 +10,6 @@ from transfer.detection.weights import open_weights, who_starts
 from transfer.recipe import DetectRecipe
 from transfer.who import inputs_of
 
-PICTURES = "pictures.png"
-
 
 def detect(
     recipe: DetectRecipe,

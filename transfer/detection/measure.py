@@ -13,7 +13,7 @@ import torch
 from detectron2.config import CfgNode
 from torch import nn
 
-from superinfo.artifacts import Cost, Metric, Record, What, Who
+from superinfo.artifacts import PICTURES, Cost, Metric, Record, What, Who
 from superinfo.files import write_bytes
 from superinfo.processes import Agreement, is_main_process, world_size
 from superinfo.progress import say
@@ -22,7 +22,6 @@ from superinfo.spec import identity, identity_hash, protocol_hash
 from superinfo.state import newest_state, put_states_aside, read_state
 from transfer.detection.config import build_config, protocol_config, read_needs
 from transfer.detection.data import Splits, register
-from transfer.detection.detect import PICTURES
 from transfer.detection.evaluate import count_detector_flops, evaluate, rehearse
 from transfer.detection.machine import differences, fit_to_machine, schedule
 from transfer.detection.pictures import draw_predictions

@@ -16,7 +16,7 @@ import torch
 from detectron2.data import DatasetCatalog
 
 from superinfo import cli
-from superinfo.artifacts import OVERLAY, RECORD, WEIGHTS, Record, load_checkpoint, tensors_sha256
+from superinfo.artifacts import OVERLAY, PICTURES, RECORD, WEIGHTS, Record, load_checkpoint, tensors_sha256
 from superinfo.errors import Diverged, EvidenceRefused, UserError
 from superinfo.state import PATTERN
 from tests.transfer.detection.tiny import MASKS
@@ -24,7 +24,7 @@ from tests.transfer.detection.tiny_detector import tiny_detector
 from transfer.convert import convert
 from transfer.detection import measure
 from transfer.detection.data import Splits, register
-from transfer.detection.detect import PICTURES, detect
+from transfer.detection.detect import detect
 from transfer.detection.train import FINAL, Trainer
 
 MakeCheckpoint = Callable[..., Path]
