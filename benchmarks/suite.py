@@ -130,7 +130,7 @@ class Suite(Spec):
 
 def load_suite(source: str) -> Suite:
     """Read a suite by path or by the name of one in `suites/`. Raises UserError as `load_recipe` does."""
-    return load_recipe(Suite, source, SUITES)
+    return load_recipe(Suite, source, SUITES, kind="suite")
 
 
 def overrides(changes: Changes) -> list[str]:

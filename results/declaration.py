@@ -157,7 +157,7 @@ class Declaration(Spec):
 
 def load_declaration(source: str | Path) -> Declaration:
     """Read a declaration by path, or by the name of one in `tables/`. Raises UserError as `load_recipe` does."""
-    return load_recipe(Declaration, source, DECLARATIONS)
+    return load_recipe(Declaration, source, DECLARATIONS, kind="table")
 
 
 def _fits(pattern: Pattern | None, text: str) -> bool:

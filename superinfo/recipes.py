@@ -19,14 +19,16 @@ import yaml
 from superinfo.errors import UserError
 
 
-def read_recipe(source: str | Path, shipped: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
+def read_recipe(
+    source: str | Path, shipped: Path, overrides: Sequence[str] = (), kind: str = "recipe"
+) -> tuple[dict[str, Any], str]:
     """Return the fields of a recipe, named as for `load_recipe`, and what to call it in messages.
 
-    Raises UserError if it is not found or its YAML is wrong.
+    `kind` is what messages call such a file. Raises UserError if it is not found or its YAML is wrong.
     """
     found = _find(source, shipped)
     if found is None:
-        raise UserError(_absent(source, shipped, recipe_names(shipped)))
+        raise UserError(_absent(source, shipped, recipe_names(shipped), kind))
     data = _resolve(found, ())
     data.pop("variants", None)
     for override in overrides:
@@ -98,15 +100,15 @@ def _is_path(source: str | Path) -> bool:
     return Path(source).suffix in {".yaml", ".yml"}
 
 
-def _absent(source: str | Path, folder: Path, names: Sequence[str] = ()) -> str:
+def _absent(source: str | Path, folder: Path, names: Sequence[str] = (), kind: str = "recipe") -> str:
     if _is_path(source):
-        return f"{source}: no such recipe file; check the path, or name a shipped recipe"
+        return f"{source}: no such {kind} file; check the path, or name a shipped {kind}"
     files = sorted(path.stem for path in folder.glob("*.yaml"))
     variants = [name for name in names if name not in files]
     more = f"; and variants, as {variants[0]}" if variants else ""
     if close := suggest(str(source), [*files, *variants]):
-        return f"{source}: no recipe of that name{close}"
-    return f"{source}: no recipe of that name; shipped: {', '.join(files)}{more}"
+        return f"{source}: no {kind} of that name{close}"
+    return f"{source}: no {kind} of that name; shipped: {', '.join(files)}{more}"
 
 
 def _resolve(found: _Found, seen: tuple[Path, ...]) -> dict[str, Any]:

@@ -36,13 +36,15 @@ class Later:
     """Marks, in `Annotated`, a field that came later: at its default it is not hashed, so older runs stay valid."""
 
 
-def load_recipe(model: type[S], source: str | Path, shipped: Path, overrides: Sequence[str] = ()) -> S:
+def load_recipe(
+    model: type[S], source: str | Path, shipped: Path, overrides: Sequence[str] = (), kind: str = "recipe"
+) -> S:
     """Read a recipe by path, or by name from the folder `shipped`, apply `a.b=c` overrides, and validate.
 
-    A name, or a path, may be that of a variant: see `superinfo.recipes`. Raises UserError on a missing file, bad YAML,
-    an unknown field or a wrong type.
+    A name, or a path, may be that of a variant: see `superinfo.recipes`. `kind` is what messages call such a file.
+    Raises UserError on a missing file, bad YAML, an unknown field or a wrong type.
     """
-    data, where = read_recipe(source, shipped, overrides)
+    data, where = read_recipe(source, shipped, overrides, kind)
     return model.parse(data, where)
 
 

@@ -57,7 +57,7 @@ SIMCLR = "simclr_r18w25_scenes_6e"
         (["report", "--records", ".", "--out", "page.html"], "no record.json below it"),
         (["report", "--records", "none", "--out", "page.html"], "none: no such folder"),
         (["report", "--records", ".", "--out", "."], "--out .: a folder; name the file to write, such as report.html"),
-        (["bench", "nothing"], "nothing: no recipe of that name"),
+        (["bench", "nothing"], "nothing: no suite of that name"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(tmp_path: Path, arguments: list[str], told: str) -> None:

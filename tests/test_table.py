@@ -124,7 +124,7 @@ def test_the_check_prints_each_finding_and_fails(table: Run, records: Path) -> N
         (["--records", "gone"], "gone: no such folder"),
         (["demo", "--records", "gone"], "gone: no such folder"),
         (["demo", "--against", "gone"], "gone: no such folder"),
-        (["none.yaml"], "none.yaml: no such recipe file"),
+        (["none.yaml"], "none.yaml: no such table file"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(table: Run, arguments: list[object], said: str) -> None:
