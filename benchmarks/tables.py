@@ -19,8 +19,8 @@ def tables_by_name(source: str, store: Store) -> list[Table]:
     UserError if there is no such table, and as `load_suite` and `load_declaration` do.
     """
     if Path(source).suffix in {".yaml", ".yml"}:
-        declares = Path(source).is_file() and "groups" in read_yaml(Path(source))
-        return _declared(source, store) if declares else suite_tables(load_suite(source), store.folder)
+        is_suite = Path(source).is_file() and "groups" not in read_yaml(Path(source))
+        return suite_tables(load_suite(source), store.folder) if is_suite else _declared(source, store)
     suites, tables = recipe_names(SUITES), recipe_names(DECLARATIONS)
     if source in suites:
         return suite_tables(load_suite(source), store.folder)
