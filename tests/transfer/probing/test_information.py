@@ -89,6 +89,20 @@ def test_views_that_share_nothing_predict_nothing_of_each_other() -> None:
     assert float(found["predictive"].mean()) < 0.05
 
 
+def test_images_of_uneven_contrast_do_not_push_the_lower_bound_below_zero() -> None:
+    """q, of one variance, is too sure of the large ones: its log density as it is gives -0.1 nats here."""
+
+    def uneven(seed: int) -> tuple[Floats, Floats]:
+        draw = np.random.default_rng(seed)
+        shared, *own = draw.normal(size=(3, 4000, 40))
+        size = np.exp(draw.normal(size=(4000, 1)))
+        first, second = (size * (shared + 2 * one) for one in own)
+        return first.astype(np.float32), second.astype(np.float32)
+
+    spec = InformationSpec(kind="information", noise=NOISE, negatives=200)
+    assert float(information(uneven(1), uneven(2), spec, seed=0)["predictive"].mean()) > 0.02
+
+
 def test_a_constant_feature_says_nothing() -> None:
     pairs = [views(500, 3, seed) for seed in (1, 2)]
     padded = [tuple(np.hstack([view, np.full((500, 1), 4, np.float32)]) for view in pair) for pair in pairs]
