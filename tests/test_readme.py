@@ -55,7 +55,7 @@ def test_every_committed_table_is_that_of_the_committed_records() -> None:
 
 def test_the_committed_records_are_of_the_recipes_as_they_are() -> None:
     manifests = [Manifest.read(path) for path in (ROOT / "results" / "records").glob("*/manifest.json")]
-    assert len(manifests) == 2
+    assert len(manifests) >= 2
     for manifest in manifests:
         recipe = load_recipe(PretrainRecipe, manifest.recipe["name"], PRETRAIN)
         assert manifest.recipe_hash == identity_hash(recipe), manifest.run
