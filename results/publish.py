@@ -7,7 +7,7 @@ from pathlib import Path
 
 from superinfo.artifacts import CONVERSION, MANIFEST, OVERLAY, PICTURES, RECORD, Manifest, Record
 from superinfo.errors import UserError
-from superinfo.files import new_folder
+from superinfo.files import new_folder, write_bytes
 from superinfo.progress import say
 
 RECORDS = Path(__file__).parent / "records"
@@ -26,7 +26,7 @@ def publish(runs: Path, records: Path, run_folders: Sequence[Path]) -> list[Path
     else has. Raises UserError, before anything is written, if a run is not finished, if no manifest below `runs` or in
     `records` has the tensors that it measured, or if other results are published in its name.
     """
-    manifests = _manifests(runs) | _manifests(records)
+    manifests = _manifests(records) | _manifests(runs)
     stands_on: dict[Path, None] = {}
     measured = {folder: _read_finished(folder) for folder in run_folders}
     for folder, record in measured.items():
@@ -43,6 +43,8 @@ def publish(runs: Path, records: Path, run_folders: Sequence[Path]) -> list[Path
     pictured = _first_seeds(measured)
     # What they stand on comes first: a record never lies there without it.
     published = [_copy(folder, records / folder.name, PRETRAINED) for folder in stands_on]
+    for folder in stands_on:
+        _complete(folder, records / folder.name)
     for folder in measured:
         names = (*MEASURED, PICTURES) if folder in pictured else MEASURED
         published.append(_copy(folder, records / folder.name, names))
@@ -98,3 +100,10 @@ def _copy(source: Path, target: Path, names: Sequence[str]) -> Path:
                     (made / name).parent.mkdir(exist_ok=True)
                     shutil.copyfile(source / name, made / name)
     return target
+
+
+def _complete(source: Path, target: Path) -> None:
+    """Bring the evidence of a conversion that was made after its pretraining was published."""
+    for name in PRETRAINED:
+        if (source / name).exists() and not (target / name).exists():
+            write_bytes(target / name, (source / name).read_bytes())

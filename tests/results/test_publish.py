@@ -108,6 +108,18 @@ def test_publishing_again_changes_nothing_also_without_the_pretraining_at_hand(r
     assert {name: (records / name).stat().st_mtime_ns for name in files(records)} == before
 
 
+def test_a_conversion_made_after_its_pretraining_was_published_is_brought(runs: Path, tmp_path: Path) -> None:
+    records, evidence = tmp_path / "records", runs / "simclr_tiny-s0-01234567" / "detectron2"
+    evidence.rename(tmp_path / "later")
+    publish(runs, records, measured(runs)[:2])
+    before = files(records)
+    (tmp_path / "later").rename(evidence)
+    publish(runs, records, measured(runs)[:2])
+    added = {f"simclr_tiny-s0-01234567/detectron2/{name}" for name in (CONVERSION, OVERLAY)}
+    assert files(records).keys() - before.keys() == added
+    assert before.items() <= files(records).items()
+
+
 def test_a_run_repeated_with_the_same_results_leaves_what_is_published(runs: Path, tmp_path: Path) -> None:
     records = tmp_path / "records"
     publish(runs, records, measured(runs))
