@@ -45,10 +45,11 @@ def render_committed(tables: list[Table], store: Store, root: Path = ROOT) -> di
         for suffix, format in SUFFIXES.items()
     }
     by_name = {table.name: table for table in tables}
-    for path, names in shown_tables(root).items():
+    shown = shown_tables(root)
+    for path, names in shown.items():
         blocks = {name: FORMATS["md"]([by_name[name]]) for name in names if name in by_name}
         files[path] = BLOCK.sub(partial(_block, blocks=blocks), path.read_text()).encode()
-    for table in filter(None, map(by_name.get, shown_tables(root).get(root / README, ()))):
+    for table in filter(None, map(by_name.get, shown.get(root / README, ()))):
         if picture := next(filter(None, map(_picture, reversed(table.lines))), None):
             files[store.folder / f"{table.name}.png"] = picture.read_bytes()
     return files
