@@ -4,8 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from results.committed import tables_of
+from results.declaration import DECLARATIONS
+from results.publish import RECORDS
 from results.records import read_store
 from superinfo.artifacts import RECORD, Record
+from superinfo.recipes import recipe_names
 from tests.demo import copy_demo
 
 MakeRecord = Callable[..., Record]
@@ -17,6 +20,10 @@ def names(folder: Path) -> list[str]:
 
 def test_what_a_declared_table_shows_whole_has_no_other_table(tmp_path: Path) -> None:
     assert names(copy_demo(tmp_path / "records")) == ["demo"]
+
+
+def test_declared_tables_show_all_that_is_committed() -> None:
+    assert set(names(RECORDS)) <= set(recipe_names(DECLARATIONS))
 
 
 def test_what_no_declared_table_shows_has_one_of_its_own(record: MakeRecord, tmp_path: Path) -> None:

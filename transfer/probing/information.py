@@ -1,4 +1,4 @@
-"""How much a frozen feature says of its view, in nats: bounds on held-out pairs of views (see DESIGN.md).
+"""How much a frozen feature says of its view, in nats: bounds on held-out pairs of views.
 
 A deterministic encoder says infinitely much of a continuous view, so its features are standardised and Gaussian noise
 of stated size is added: p(h1|v1) = N(feature of v1, noise^2 I). Then
