@@ -91,7 +91,7 @@ def plan_suite(suite: Suite, runs: Path, machine: Machine) -> Plan:
     plan = Plan()
     for table in suite.tables:
         for row in table.rows:
-            for seed in suite.seeds:
+            for seed in suite.seeds_of(table):
                 origin = origin_of(row, seed, runs)
                 for task in table.tasks:
                     planned = _Planned(origin, task, seed, runs, machine)

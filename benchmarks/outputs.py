@@ -43,7 +43,7 @@ def write_outputs(suite: Suite, plan: Plan, runs: Path) -> list[Table]:
         write_text(folder / f"table.{SUFFIXES.get(name, name)}", render(tables))
     for cell in plan.cells:
         record = plan.jobs[cell.job].artifact
-        if cell.seed == suite.seeds[0] and record is not None and (record.parent / PICTURES).exists():
+        if cell.seed == suite.seeds_of(cell.table)[0] and record is not None and (record.parent / PICTURES).exists():
             picture = folder / "pictures" / f"{cell.recipe.name}--{cell.row.slug}.png"
             write_bytes(picture, (record.parent / PICTURES).read_bytes())
     return tables
@@ -87,7 +87,7 @@ def _declare(suite: Suite, table: TableSpec, cells: list[Cell]) -> Declaration:
         for task, recipe in recipes.values()
     )
     name = suite.name if len(suite.tables) == 1 else f"{suite.name}-{slug(table.title)}"
-    return Declaration(name=name, title=table.title, groups=groups, rows=tuple(rows), seeds=suite.seeds)
+    return Declaration(name=name, title=table.title, groups=groups, rows=tuple(rows), seeds=suite.seeds_of(table))
 
 
 def _columns(recipe: DetectRecipe | ProbeRecipe, *, differs: bool) -> Iterator[MetricColumn]:

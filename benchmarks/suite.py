@@ -6,12 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator, model_validator
 
 from superinfo.spec import Spec, load_recipe
 
 SUITES = Path(__file__).parent / "suites"
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1)]
+
+
+def _differ(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("must differ: a seed given twice is one run")
+    return seeds
+
+
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1), AfterValidator(_differ)]
 Changes = dict[str, JsonValue]
 """Fields by dotted name, as the verbs' `--set a.b=value`."""
 
@@ -79,6 +87,8 @@ class TableSpec(Spec):
     tasks: tuple[Task, ...] = Field(min_length=1)
     baseline: str | None = None
     """Label of the row that differences are taken to, where a row does not name its own."""
+    seeds: Seeds | None = None
+    """The suite's, where they are not given; fewer where a task is dear."""
 
     @field_validator("rows")
     @classmethod
@@ -108,19 +118,16 @@ class Suite(Spec):
     seeds: Seeds = (0,)
     tables: tuple[TableSpec, ...] = Field(min_length=1)
 
-    @field_validator("seeds")
-    @classmethod
-    def _are_seeds_of_their_own(cls, seeds: Seeds) -> Seeds:
-        if len(set(seeds)) < len(seeds):
-            raise ValueError("must differ: a seed given twice is one run")
-        return seeds
-
     @field_validator("tables")
     @classmethod
     def _have_titles_of_their_own(cls, tables: tuple[TableSpec, ...]) -> tuple[TableSpec, ...]:
         if len({slug(table.title) for table in tables}) < len(tables):
             raise ValueError("must have titles that differ in their letters or digits")
         return tables
+
+    def seeds_of(self, table: TableSpec) -> Seeds:
+        """Return the seeds of one of its tables."""
+        return table.seeds or self.seeds
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows of all tables; one that stands in two of them comes twice."""

@@ -10,8 +10,11 @@ from torchvision.models import resnet18
 
 from benchmarks.bench import foresee_suite, run_suite
 from benchmarks.checks import find_faults
-from benchmarks.machine import Machine
+from benchmarks.jobs import plan_suite
+from benchmarks.machine import NOWHERE, Machine
+from benchmarks.outputs import suite_tables
 from benchmarks.suite import SUITES, load_suite
+from results.publish import RECORDS
 from superinfo.errors import UserError
 from superinfo.recipes import recipe_names
 
@@ -58,6 +61,20 @@ def test_a_suite_that_says_two_things_is_refused_where_it_does(
 def test_seeds_that_are_the_same_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="`seeds` must differ"):
         load_suite(suite(tmp_path, [{"label": "a"}], seeds=[1, 1]))
+
+
+def test_a_table_has_the_suites_seeds_or_its_own(tmp_path: Path) -> None:
+    tables = [
+        {"title": "Cheap", "rows": [{"label": "a"}], "tasks": [{"probe": "knn_scenes"}]},
+        {"title": "Dear", "rows": [{"label": "a"}], "tasks": [SCENES], "seeds": [7]},
+    ]
+    mine = load_suite(suite(tmp_path, [], seeds=[3, 7], tables=tables))
+    cells = plan_suite(mine, tmp_path, NOWHERE).cells
+    assert [(cell.table.title, cell.seed) for cell in cells] == [("Cheap", 3), ("Cheap", 7), ("Dear", 7)]
+    demo = load_suite("demo")
+    its_own = demo.model_copy(update={"seeds": (0, 1), "tables": (demo.tables[0].model_copy(update={"seeds": (0,)}),)})
+    waits_for_more = demo.model_copy(update={"seeds": (0, 1)})
+    assert suite_tables(its_own, RECORDS) == suite_tables(demo, RECORDS) != suite_tables(waits_for_more, RECORDS)
 
 
 def test_all_that_is_wrong_is_told_at_once_and_nothing_runs(tmp_path: Path) -> None:
