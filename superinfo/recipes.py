@@ -1,10 +1,10 @@
 """Recipe files: found by path or name, extended, varied and overridden; strict YAML in, plain data out.
 
-A recipe may say `extends: NAME`, another one whose fields it inherits; and `variants:`, a mapping from a variant's name
-to the fields that it changes. Where there is no file `<head>+<variant>_<tail>.yaml`, that name means the recipe
-`<head>_<tail>` with the variant's fields merged over it, and the name as its `name`. A recipe inherits the variants of
-the one that it extends. Both rules hold for shipped recipes and, by path, for anyone's: `mine/simclr+rc_birds.yaml` is
-the variant `rc` of `mine/simclr_birds.yaml`.
+A recipe may say `extends: NAME`, another one, beside it or shipped, whose fields it inherits; and `variants:`, a
+mapping from a variant's name to the fields that it changes. Where there is no file `<head>+<variant>_<tail>.yaml`,
+that name means the recipe `<head>_<tail>` with the variant's fields merged over it, and the name as its `name`. A
+recipe inherits the variants of the one that it extends. Both rules hold for shipped recipes and, by path, for
+anyone's: `mine/simclr+rc_birds.yaml` is the variant `rc` of `mine/simclr_birds.yaml`.
 """
 
 import difflib
@@ -29,7 +29,7 @@ def read_recipe(
     found = _find(source, shipped)
     if found is None:
         raise UserError(_absent(source, shipped, recipe_names(shipped), kind))
-    data = _resolve(found, ())
+    data = _resolve(found, shipped)
     data.pop("variants", None)
     for override in overrides:
         _apply(data, override)
@@ -46,7 +46,7 @@ def recipe_names(folder: Path) -> list[str]:
         names.add(path.stem)
         if "+" not in path.stem:
             head, *tail = path.stem.rsplit("_", 3)
-            names |= {"_".join([f"{head}+{variant}", *tail]) for variant in _variants_or_none(path)}
+            names |= {"_".join([f"{head}+{variant}", *tail]) for variant in _variants_or_none(path, folder)}
     return sorted(names)
 
 
@@ -96,6 +96,10 @@ def _find(source: str | Path, folder: Path) -> _Found | None:
     return None
 
 
+def _find_by_name(name: str, *folders: Path) -> _Found | None:
+    return next(filter(None, (_find(name, folder) for folder in folders)), None)
+
+
 def _is_path(source: str | Path) -> bool:
     return Path(source).suffix in {".yaml", ".yml"}
 
@@ -111,9 +115,9 @@ def _absent(source: str | Path, folder: Path, names: Sequence[str] = (), kind: s
     return f"{source}: no {kind} of that name; shipped: {', '.join(files)}{more}"
 
 
-def _resolve(found: _Found, seen: tuple[Path, ...]) -> dict[str, Any]:
+def _resolve(found: _Found, shipped: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return all fields of a recipe, `variants` still among them."""
-    data = _read_extended(found.path, seen)
+    data = _read_extended(found.path, shipped, seen)
     if found.variant is None:
         return data
     variants = data.get("variants", {})
@@ -124,7 +128,7 @@ def _resolve(found: _Found, seen: tuple[Path, ...]) -> dict[str, Any]:
     return _merge(data, variants[found.variant]) | {"name": found.name}
 
 
-def _read_extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+def _read_extended(path: Path, shipped: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path.resolve() in seen:
         raise UserError(f"{path}: `extends` comes back to this file; break the circle")
     data = read_yaml(path)
@@ -133,11 +137,11 @@ def _read_extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if parent is None:
         return data
     if not isinstance(parent, str):
-        raise UserError(f"{path}: `extends` must be the name of a recipe beside this file")
-    base = _find(path.parent / parent if _is_path(parent) else parent, path.parent)
+        raise UserError(f"{path}: `extends` must be the name of a recipe beside this file, or of a shipped one")
+    base = _find(path.parent / parent, path.parent) if _is_path(parent) else _find_by_name(parent, path.parent, shipped)
     if base is None:
-        raise UserError(f"{path}: `extends`: {_absent(parent, path.parent)}")
-    return _merge(_resolve(base, (*seen, path.resolve())), data)
+        raise UserError(f"{path}: `extends`: {_absent(parent, shipped)}")
+    return _merge(_resolve(base, shipped, (*seen, path.resolve())), data)
 
 
 def _check_variants(variants: Any, path: Path) -> None:
@@ -152,9 +156,9 @@ def _check_variants(variants: Any, path: Path) -> None:
             raise UserError(f"{path}: `variants.{name}` cannot change `{min(fixed)}`; write a recipe of its own")
 
 
-def _variants_or_none(path: Path) -> list[str]:
+def _variants_or_none(path: Path, folder: Path) -> list[str]:
     try:
-        return list(_read_extended(path, ()).get("variants", {}))
+        return list(_read_extended(path, folder).get("variants", {}))
     except UserError:
         return []
 

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from pretrain.recipe import RECIPES as PRETRAIN
+from pretrain.recipe import PretrainRecipe
 from superinfo import cli
 from superinfo.artifacts import CONVERSION, Conversion, EncoderSpec, Manifest, Record, tensors_sha256
 from superinfo.custom import imported
 from superinfo.encoders import build_encoder
 from superinfo.errors import UserError
+from superinfo.spec import load_recipe
 
 RECORDS = Path(__file__).parents[1] / "results" / "records"
 PAGE = (Path(__file__).parents[1] / "docs" / "extend.md").read_text()
@@ -80,6 +83,18 @@ def test_the_term_trains_and_is_its_formula(capsys: pytest.CaptureFixture[str]) 
         potentials.append(math.log(sum(pairs) / len(pairs)))
     assert float(parts["uniformity"]) == pytest.approx(sum(potentials) / 2, rel=1e-12)
     assert float(total) == pytest.approx(0.3 * sum(potentials) / 2, rel=1e-12)
+
+
+def test_the_suite_compares_the_term_with_the_baselines(capsys: pytest.CaptureFixture[str]) -> None:
+    (command,) = COMMANDS["losses"]
+    capsys.readouterr()
+    cli.app(shlex.split(command), standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert "losses: 36 jobs, 36 left to run" in shown  # 3 rows x 3 seeds: pretrained, converted, probed, detected on
+    mine = load_recipe(PretrainRecipe, "simclr+uniformity_r18w25_scenes_6e.yaml", PRETRAIN)
+    (typed,) = COMMANDS["uniformity"]
+    _, shipped, *options = shlex.split(typed)
+    assert mine == load_recipe(PretrainRecipe, shipped, PRETRAIN, options[1::2])
 
 
 def test_the_image_set_is_pretrained_on_and_probed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -139,6 +139,27 @@ def test_extends_is_looked_up_beside_the_recipe_that_says_it(tmp_path: Path) -> 
     assert load_recipe(Recipe, child, tmp_path / "shipped").rate == 1.0
 
 
+@pytest.mark.parametrize(("parent", "kind"), [("ball_small_blue", "circle"), ("ball+ip_small_blue", "box")])
+def test_a_recipe_of_ones_own_extends_a_shipped_one_by_name(tmp_path: Path, parent: str, kind: str) -> None:
+    for folder in ("here", "shipped"):
+        (tmp_path / folder).mkdir()
+    write(tmp_path / "shipped", VARIED, "ball_small_blue.yaml")
+    child = write(tmp_path / "here", f"extends: {parent}\nname: mine\n", "child.yaml")
+    found = load_recipe(Recipe, child, tmp_path / "shipped")
+    assert found.name == "mine"
+    assert found.shape is not None
+    assert found.shape.kind == kind
+
+
+def test_a_shipped_recipe_is_suggested_to_one_that_extends_what_is_not_there(tmp_path: Path) -> None:
+    for folder in ("here", "shipped"):
+        (tmp_path / folder).mkdir()
+    write(tmp_path / "shipped", VARIED, "ball_small_blue.yaml")
+    child = write(tmp_path / "here", "extends: ball_smal_blue\n", "child.yaml")
+    with pytest.raises(UserError, match=re.escape("no recipe of that name (did you mean `ball_small_blue`?)")):
+        load_recipe(Recipe, child, tmp_path / "shipped")
+
+
 def test_extends_in_a_circle_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "extends: mine\n", "other.yaml")
     assert "comes back to this file" in refusal(tmp_path, "extends: other\n")
