@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import json
 import re
 import shlex
 import subprocess
@@ -15,6 +16,7 @@ import typer
 from benchmarks.suite import SUITES
 from pretrain.recipe import RECIPES as PRETRAIN
 from pretrain.recipe import PretrainRecipe
+from results.publish import RECORDS
 from superinfo import cli
 from superinfo.spec import load_recipe
 from transfer.probing.recipe import RECIPES as PROBING
@@ -91,9 +93,28 @@ def test_the_python_on_a_page_imports_what_it_says(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_links_to_files_that_exist(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-        assert (page.parent / link).exists(), link
+def test_a_page_links_to_files_and_headings_that_exist(page: Path) -> None:
+    for link, heading in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", page.read_text()):
+        target = page.parent / link if link else page
+        assert target.exists(), link
+        assert not heading or heading in _anchors(target), f"{link}#{heading}"
+
+
+def test_mibs_penalty_is_as_small_as_the_study_says() -> None:
+    assert "weighed, is less than a thousandth of the loss" in (ROOT / "docs" / "study.md").read_text()
+    curves = list(RECORDS.glob("*+mib_r18w25_scenes_30e-s*/metrics.jsonl"))
+    assert curves
+    for path in curves:
+        weight = json.loads(path.with_name("manifest.json").read_text())["recipe"]["term"]["weight"]
+        steps = [step for line in path.read_text().splitlines() if "mib" in (step := json.loads(line))]
+        assert steps
+        assert all(weight * step["mib"] < step["loss"] / 1000 for step in steps), path
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the names that GitHub gives a page's headings, of words without signs."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def _examples(page: Path) -> list[str]:
