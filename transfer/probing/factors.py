@@ -23,6 +23,8 @@ from transfer.probing.trial import Outcome, Trial
 BINARY = ("flip", "grayscale", "solarize")
 """View parameters that are 0 or 1."""
 CATEGORIES = {"shape": "class", "texture": "texture", "background_texture": "background_texture"}
+TURNS = ("hue",)
+"""View parameters in turns, read off as sine and cosine: half a turn to one side is half a turn to the other."""
 ANGLES = {"hue": "hue", "pose": "rotation", "background_hue": "background_hue"}
 """In degrees, read off as sine and cosine. Shapes that look alike after a part of a turn cap what can be read of
 pose."""
@@ -76,6 +78,8 @@ def read_factors(trial: Trial, task: FactorsSpec) -> Outcome:
 def _view_parameters(train: Features, test: Features) -> Iterator[Factor]:
     for number, name in enumerate(PARAMETERS):
         ends = [found.parameters[:, 0, [number]].astype(np.float64) for found in (train, test)]
+        if name in TURNS:
+            ends = [_round(2 * np.pi * end) for end in ends]
         yield Factor(f"view/{name}", ends[0], ends[1], categorical=name in BINARY, wanted=False)
 
 
@@ -87,8 +91,13 @@ def _image_factors(train: Rows, test: Rows) -> Iterator[Factor]:
     for name, column in (ANGLES | NUMBERS).items():
         ends = [np.array([[float(row[column])] for row in rows]) for rows in (train, test)]
         if name in ANGLES:
-            ends = [np.hstack([np.sin(np.deg2rad(end)), np.cos(np.deg2rad(end))]) for end in ends]
+            ends = [_round(np.deg2rad(end)) for end in ends]
         yield Factor(f"image/{name}", ends[0], ends[1], categorical=False, wanted=False)
+
+
+def _round(angles: Doubles) -> Doubles:
+    """Return sine and cosine, `(n, 2)`, of radians, `(n, 1)`."""
+    return np.hstack([np.sin(angles), np.cos(angles)])
 
 
 def _read(trial: Trial, task: FactorsSpec, features: list[Floats], candidates: list[Factor]) -> dict[str, Metric]:
