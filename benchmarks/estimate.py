@@ -36,4 +36,4 @@ def _cost(jobs: list[Job]) -> str:
     on_gpus = sum(job.resources.hours * job.resources.gpus for job in jobs)
     on_cores = sum(job.resources.hours for job in jobs if job.resources.gpus == 0)
     disk = sum(job.resources.disk_gb for job in jobs)
-    return f"{on_gpus:,.1f} GPU-hours, {on_cores:,.1f} hours on 2 CPU cores, {disk:,.1f} GB"
+    return f"{on_gpus:,.1f} GPU-hours, {on_cores:,.1f} hours on 2 CPU cores (one job at a time), {disk:,.1f} GB"

@@ -82,20 +82,23 @@ def identity(value: Any) -> Any:
 
 def _explain(model: type[Spec], error: ValidationError) -> str:
     first = error.errors()[0]
-    place, _ = _locate(model, first["loc"])
+    place, members = _locate(model, first["loc"])
     field = ".".join(place)[:100] or "recipe"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        names = _locate(model, first["loc"][:-1])[1]
+        names = list(_locate(model, first["loc"][:-1])[1][0].model_fields)
         return f"`{field}` is not a field{suggest(place[-1], names)}; fields here: {', '.join(names)}{more}"
+    if first["type"] == "union_tag_not_found":
+        tags = [tag for member in members for tag in _tags(member)]
+        return f"`{field}.{first['ctx']['discriminator'][1:-1]}` is missing; choose {', '.join(tags)}{more}"
     if first["type"] == "missing":
         return f"`{field}` is missing; add it{more}"
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"`{field}` {message}, got {json.dumps(first['input'], default=str)[:80]}{more}"
 
 
-def _locate(model: type[Spec], location: Sequence[int | str]) -> tuple[list[str], list[str]]:
-    """Return pydantic's location as the file spells it, without its own tags, and the field names there."""
+def _locate(model: type[Spec], location: Sequence[int | str]) -> tuple[list[str], list[type[Spec]]]:
+    """Return pydantic's location as the file spells it, without its own tags, and the models that may be there."""
     place: list[str] = []
     members = [model]
     for part in location:
@@ -106,7 +109,7 @@ def _locate(model: type[Spec], location: Sequence[int | str]) -> tuple[list[str]
             place.append(str(part))
         if members and part in members[0].model_fields:
             members = _specs(members[0].model_fields[str(part)].annotation)
-    return place, list(members[0].model_fields) if members else []
+    return place, members
 
 
 def _specs(annotation: Any) -> list[type[Spec]]:

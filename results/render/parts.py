@@ -18,7 +18,7 @@ DELTA = "Δ"
 ABSENT = {State.MISSING: "—", State.RUNNING: "running", State.FAILED: "failed", State.UNDEFINED: "undefined"}
 """What a cell without a figure shows."""
 LEGEND = {
-    State.MISSING: "nothing measured or published",
+    State.MISSING: "nothing measured or published, or not by every run of the row",
     State.RUNNING: "a run is at work, or was interrupted and can be resumed",
     State.FAILED: "at least one run ended in an error",
     State.UNDEFINED: "measured, but the figure is not a number",

@@ -246,7 +246,8 @@ def test_an_unknown_field_is_refused_as_the_file_spells_it_with_a_close_name(
         ("shape={kind: box}", "`shape.width` is missing; add it"),
         ("shape={kind: box, width: 1}", "`shape` width must differ from height"),
         ("shape={kind: cone}", "'circle', 'box'"),
-        ("shape={radius: 3}", "`shape`"),
+        ("shape={radius: 3}", "`shape.kind` is missing; choose circle, box"),
+        ("parts=[{label: a, shape: {radius: 3}}]", "`parts.0.shape.kind` is missing; choose circle, box"),
     ],
 )
 def test_a_wrong_value_is_refused_naming_file_field_and_value(tmp_path: Path, override: str, said: str) -> None:

@@ -54,7 +54,7 @@ def open_checkpoint(path: Path, *, strangers: bool = True) -> Opened:
     Raises UserError, one line, for any other file, a broken one, and one that asks for code to be run.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file; name a checkpoint")
+        raise UserError(f"{path}: no such file; correct the path")
     if path.stat().st_size == 0:
         raise UserError(f"{path}: an empty file; was it copied or downloaded to the end?")
     with path.open("rb") as file:

@@ -72,8 +72,9 @@ def test_a_reader_sees_these_cells(paper: Table) -> None:
         [paper.method],
         ["Δ is the difference to random init: * = it holds; ≈ = within noise; ? = too few runs to tell."],
         [
-            "— = nothing measured or published; running = a run is at work, or was interrupted and can be resumed; "
-            "failed = at least one run ended in an error; undefined = measured, but the figure is not a number."
+            "— = nothing measured or published, or not by every run of the row; running = a run is at work, or was "
+            "interrupted and can be resumed; failed = at least one run ended in an error; "
+            "undefined = measured, but the figure is not a number."
         ],
         ["[a] Half the schedule."],
         ["[b] One run diverged & was left out."],
