@@ -58,7 +58,7 @@ def run(plan: dict[str, Any], name: str, threads: int) -> Outcome | None:
             held = stack.enter_context(_held_gpus(folder, plan["gpus"], job["gpus"]))
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(held)
         code, said = _run(job["command"], plan["directory"], environment, log)
-    if code in {Interrupted.exit_code, -signal.SIGTERM}:
+    if code in {Interrupted.exit_code, -signal.SIGTERM, -signal.SIGUSR1}:  # the signals: before it could handle them
         return None
     return Outcome("done", artifact=said) if code == 0 else Outcome("failed", code=code, reason=_reason(code, log))
 
@@ -66,7 +66,7 @@ def run(plan: dict[str, Any], name: str, threads: int) -> Outcome | None:
 def _run(command: list[str], directory: str, environment: dict[str, str], log: Path) -> tuple[int, str]:
     """Return the exit code and the last line of stdout; signals that ask to stop are passed on."""
     program, *arguments = command
-    verb = [sys.executable, "-m", "superinfo.cli"] if program == "superinfo" else [program]
+    verb = [sys.executable, "-P", "-m", "superinfo.cli"] if program == "superinfo" else [program]
     wrapper = os.getpid()
     with log.open("ab") as stderr:
         process = subprocess.Popen(
