@@ -27,10 +27,10 @@ def main() -> int:
     plan_file, name, outcome_file, threads, parent = sys.argv[1:]
     die_with_parent(int(parent))
     plan = json.loads(Path(plan_file).read_text())
-    outcome = run(plan, name, int(threads))
-    if outcome is None:
-        return Interrupted.exit_code
     try:
+        outcome = run(plan, name, int(threads))
+        if outcome is None:
+            return Interrupted.exit_code
         # One file, unless Snakemake has its outputs elsewhere than on the disk that all jobs share.
         for path in {Path(outcome_file).resolve(), outcome_path(Path(plan["folder"]), name)}:
             outcome.write(path)

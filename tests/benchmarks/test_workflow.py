@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,23 @@ def test_a_signal_lets_jobs_save_and_starts_no_more(tmp_path: Path) -> None:
     with signalled_when((tmp_path / "at-work").exists), pytest.raises(Interrupted, match="same command"):
         run_jobs(jobs, tmp_path, TWO_CORES, nothing)
     assert lines(tmp_path / "said") == ["saved"]
+
+
+def test_no_more_jobs_start_where_no_outcome_can_be_written(tmp_path: Path) -> None:
+    """As on a full disk; here each job puts a folder where its outcome is to be."""
+    breaks = f"echo >> {tmp_path}/started; mkdir -p {tmp_path}/jobs/{{0}}/breaks.json/mine"
+    jobs = [errand(f"{kind}/breaks", breaks.format(kind)) for kind in ("pretrain", "convert", "detect", "probe")]
+    with suppress(OSError, SuperInfoError):  # by what Snakemake has put away
+        run_jobs(jobs, tmp_path, Machine("local", "cpu", 1, 1, ()), nothing)
+    assert len(lines(tmp_path / "started")) == 1
+
+
+def test_a_job_whose_log_cannot_be_written_is_not_tried_again(tmp_path: Path) -> None:
+    breaks = errand("pretrain/breaks", f"mkdir -p {tmp_path}/jobs/convert/silent.log")
+    ended = run_jobs([breaks, errand("convert/silent", "true", breaks.name)], tmp_path, TWO_CORES, nothing)
+    assert ended["pretrain/breaks"].state == "done"
+    assert ended["convert/silent"].state == "failed"
+    assert (tmp_path / "snakemake.log").read_text().count("Is a directory") == 1
 
 
 @pytest.mark.parametrize("victim", ["suite", "snakemake", "wrapper"])
