@@ -103,10 +103,11 @@ def test_jobs_wait_for_one_another_where_one_is_to_run_at_a_time(tmp_path: Path)
 def test_jobs_at_once_have_gpus_of_their_own(tmp_path: Path) -> None:
     meet = f"cd {tmp_path}; touch $CUDA_VISIBLE_DEVICES; while ! test -e 5 -a -e 7; do sleep 0.05; done"
     jobs = [errand(f"pretrain/{number}", f"{meet}; echo gpu $CUDA_VISIBLE_DEVICES", gpus=1) for number in range(2)]
-    jobs += [errand("detect/both", "echo gpu $CUDA_VISIBLE_DEVICES", "pretrain/0", "pretrain/1", gpus=2)]
-    ended = run_jobs(jobs, tmp_path, Machine("local", "auto", 2, 2, ("5", "7")), nothing)
+    both = "echo gpu $CUDA_VISIBLE_DEVICES, threads $OMP_NUM_THREADS"
+    jobs += [errand("detect/both", both, "pretrain/0", "pretrain/1", threads=4, gpus=2)]
+    ended = run_jobs(jobs, tmp_path, Machine("local", "auto", 4, 2, ("5", "7")), nothing)
     assert {ended["pretrain/0"].artifact, ended["pretrain/1"].artifact} == {"gpu 5", "gpu 7"}
-    assert ended["detect/both"].artifact == "gpu 5,7"
+    assert ended["detect/both"].artifact == "gpu 5,7, threads 2"  # of each of its processes
 
 
 def test_a_signal_lets_jobs_save_and_starts_no_more(tmp_path: Path) -> None:
