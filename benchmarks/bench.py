@@ -11,7 +11,7 @@ from benchmarks.checks import find_faults
 from benchmarks.estimate import describe_plan
 from benchmarks.jobs import Plan, plan_suite
 from benchmarks.machine import Machine
-from benchmarks.outcome import Outcome
+from benchmarks.outcome import Outcome, outcome_path
 from benchmarks.outputs import failures, write_outputs
 from benchmarks.suite import Suite
 from benchmarks.watch import watched
@@ -56,10 +56,17 @@ def run_suite(suite: Suite, runs: Path, machine: Machine) -> Benched:
                 ended = run_jobs(left, folder, machine, look)
             plan = plan_suite(suite, runs, machine)
             for name, outcome in ended.items():
-                if outcome.state != "done" and plan.jobs[name].artifact is None:
-                    outcome.write(folder / "jobs" / f"{name}.json")
+                if plan.jobs[name].artifact is None:
+                    _without_artifact(outcome).write(outcome_path(folder, name))
         tables = write_outputs(suite, plan, runs)
         return Benched(folder, tables, failures(plan, folder), _finished(plan))
+
+
+def _without_artifact(outcome: Outcome) -> Outcome:
+    if outcome.state != "done":
+        return outcome
+    made = f"it made {outcome.artifact}, which is not what was planned"
+    return Outcome("failed", reason=f"{made}: its recipe or its files changed meanwhile; run the same command again")
 
 
 def _finished(plan: Plan) -> list[Path]:

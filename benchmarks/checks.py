@@ -11,10 +11,12 @@ from benchmarks.machine import Machine
 from benchmarks.origins import load_row
 from benchmarks.suite import Row, Suite, TableSpec, Task, overrides
 from pretrain.recipe import PretrainRecipe
+from superinfo.artifacts import Pixels
 from superinfo.datasets.images import find_images
-from superinfo.errors import SuperInfoError
+from superinfo.errors import SuperInfoError, UserError
 from superinfo.spec import identity_hash
 from transfer.convert.reading import row_name
+from transfer.overlay import encoder_overlay
 from transfer.probing.recipe import ProbeRecipe
 from transfer.recipe import DetectRecipe
 from transfer.roots import find_detection_set
@@ -61,7 +63,7 @@ def find_faults(suite: Suite, machine: Machine) -> Findings:
             elif row.checkpoint is not None:
                 _try(partial(_read_checkpoint, row), found.wrong, f"row {row.label!r}")
         for task in table.tasks:
-            _check_task(task, found)
+            _check_task(task, machine, found)
     return found
 
 
@@ -81,23 +83,31 @@ def _check_machine(recipe: PretrainRecipe, machine: Machine, wrong: Faults) -> N
     if recipe.batch_size % processes or share < 2 or share % min(recipe.chunk_size or share, share):
         chunks = f" in chunks of {recipe.chunk_size}" if recipe.chunk_size else ""
         wrong.note(recipe.name, f"batch_size {recipe.batch_size}{chunks} is not shared out among {processes} GPUs")
-    if recipe.precision == "16-mixed" and machine.device == "cpu":
-        wrong.note(recipe.name, "precision 16-mixed needs a GPU, and --device is cpu")
+    if recipe.precision == "16-mixed" and machine.gpus_for(recipe.resources) == 0:
+        wrong.note(recipe.name, "precision 16-mixed needs a GPU, and its job gets none")
 
 
-def _check_task(task: Task, found: Findings) -> None:
+def _check_task(task: Task, machine: Machine, found: Findings) -> None:
     recipe = _try(lambda: load_task(task), found.wrong, f"task {task.recipe!r}")
     if isinstance(recipe, DetectRecipe):
-        _try(lambda: _read_config(recipe), found.wrong, recipe.name)
+        _try(lambda: _check_detector(recipe, machine), found.wrong, recipe.name)
         _try(lambda: find_detection_set(recipe.data), found.missing, recipe.name)
     elif isinstance(recipe, ProbeRecipe):
         _try(lambda: _find_splits(recipe), found.missing, recipe.name)
 
 
-def _read_config(recipe: DetectRecipe) -> None:
-    from transfer.detection.config import read_needs
+def _check_detector(recipe: DetectRecipe, machine: Machine) -> None:
+    """Raise UserError if a recipe makes no detector, here with its own encoder, or none that its job can train."""
+    from transfer.detection.config import protocol_config
 
-    read_needs(recipe)
+    pixels = Pixels(mean=recipe.mean, std=recipe.std)
+    solver = protocol_config(recipe, encoder_overlay(recipe.encoder, pixels)).SOLVER
+    gpus, batch = machine.gpus_for(recipe.resources), solver.IMS_PER_BATCH
+    is_scaled = solver.REFERENCE_WORLD_SIZE or recipe.images_per_device
+    if gpus and batch % gpus and not is_scaled:
+        raise UserError(f"options: SOLVER.IMS_PER_BATCH {batch} is not shared out among {gpus} GPUs")
+    if solver.AMP.ENABLED and gpus == 0:
+        raise UserError("options: SOLVER.AMP.ENABLED is true, which needs a GPU, and its job gets none")
 
 
 def _find_splits(recipe: ProbeRecipe) -> None:

@@ -27,10 +27,10 @@ def main() -> int:
     plan_file, name, outcome_file, threads, parent = sys.argv[1:]
     die_with_parent(int(parent))
     plan = json.loads(Path(plan_file).read_text())
-    outcome = run(plan, name, int(threads))
-    if outcome is None:
-        return Interrupted.exit_code
     try:
+        outcome = run(plan, name, int(threads))
+        if outcome is None:
+            return Interrupted.exit_code
         # One file, unless Snakemake has its outputs elsewhere than on the disk that all jobs share.
         for path in {Path(outcome_file).resolve(), outcome_path(Path(plan["folder"]), name)}:
             outcome.write(path)
@@ -52,13 +52,14 @@ def run(plan: dict[str, Any], name: str, threads: int) -> Outcome | None:
             return before
     log = log_path(folder, name)
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | dict.fromkeys(THREADS, str(threads))
+    each = max(1, threads // max(1, job["gpus"]))  # a process for every GPU
+    environment = os.environ | dict.fromkeys(THREADS, str(each))
     with ExitStack() as stack:
         if plan["gpus"]:
             held = stack.enter_context(_held_gpus(folder, plan["gpus"], job["gpus"]))
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(held)
         code, said = _run(job["command"], plan["directory"], environment, log)
-    if code in {Interrupted.exit_code, -signal.SIGTERM}:
+    if code in {Interrupted.exit_code, -signal.SIGTERM, -signal.SIGUSR1}:  # the signals: before it could handle them
         return None
     return Outcome("done", artifact=said) if code == 0 else Outcome("failed", code=code, reason=_reason(code, log))
 
@@ -66,7 +67,7 @@ def run(plan: dict[str, Any], name: str, threads: int) -> Outcome | None:
 def _run(command: list[str], directory: str, environment: dict[str, str], log: Path) -> tuple[int, str]:
     """Return the exit code and the last line of stdout; signals that ask to stop are passed on."""
     program, *arguments = command
-    verb = [sys.executable, "-m", "superinfo.cli"] if program == "superinfo" else [program]
+    verb = [sys.executable, "-P", "-m", "superinfo.cli"] if program == "superinfo" else [program]
     wrapper = os.getpid()
     with log.open("ab") as stderr:
         process = subprocess.Popen(

@@ -43,11 +43,12 @@ class Machine:
         return min(wanted, most or wanted)
 
     def threads_for(self, gpus: int) -> int:
-        """Return how many threads a job gets: here an equal share of the cores, as jobs with all of them each are
-        many times slower than one after the other."""
+        """Return how many threads a job gets: here an equal share of the cores among as many as can run at once, as
+        jobs with all of them each are many times slower than one after the other."""
         if self.is_local:
             assert self.cores is not None
-            return max(1, self.cores // self.at_once)
+            together = min(self.at_once, len(self.gpus) // gpus) if gpus else self.at_once
+            return max(1, self.cores // together)
         return self.cores or CORES_PER_GPU * gpus or CORES_WITHOUT_GPU
 
 

@@ -62,7 +62,7 @@ def run_jobs(jobs: Sequence[Job], folder: Path, machine: Machine, watch: Watch) 
     outcomes = {job.name: Outcome.read(outcome_path(folder, job.name)) for job in jobs}
     if process.returncode and not any(outcomes.values()):
         ended = f"Snakemake ended with {process.returncode} before any job did"
-        raise SuperInfoError(f"{folder / LOG}: {ended}: {last_line(folder / LOG)}")
+        raise SuperInfoError(f"{folder / LOG}: {ended}: {_complaint(folder / LOG)}")
     unknown = Outcome("failed", code=process.returncode, reason=f"no outcome; {folder / LOG} says why")
     return {name: outcome or unknown for name, outcome in outcomes.items()}
 
@@ -96,6 +96,7 @@ def _write_plan(jobs: Sequence[Job], folder: Path, machine: Machine) -> Path:
 def _command(plan: Path, folder: Path, machine: Machine) -> list[str]:
     command = [
         sys.executable,
+        "-P",  # the user's folder may have a module of the name of one of ours
         "-m",
         "benchmarks.scheduler",
         str(os.getpid()),
@@ -120,6 +121,13 @@ def _stop(process: subprocess.Popen[bytes], machine: Machine) -> None:
         os.killpg(process.pid, signal.SIGTERM)
     else:
         process.send_signal(signal.SIGINT)
+
+
+def _complaint(log: Path) -> str:
+    """Return what Snakemake says of the first job that it could not submit, or else its last words."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    said = [line.removeprefix("message: ") for line in lines if line.startswith("message: ")]
+    return next((text for text in said if text != "None"), last_line(log))
 
 
 def _wait(process: subprocess.Popen[bytes]) -> None:

@@ -98,7 +98,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     for other in path.parent.glob(f".{path.name}.*.tmp"):
         process = other.name.removeprefix(f".{path.name}.").removesuffix(".tmp")
-        if process.isdecimal() and not Path(f"/proc/{process}").exists():  # left by a killed run
+        # Left by a killed run, which may have had this process's number: in a container they are alike.
+        if other == temporary or (process.isdecimal() and not Path(f"/proc/{process}").exists()):
             shutil.rmtree(other, ignore_errors=True)
     temporary.mkdir()
     try:

@@ -68,7 +68,8 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise UserError(f"{folder}: another process works on this run; wait for it or stop it") from None
         for left_by_a_killed_run in folder.glob(".*.tmp"):
-            left_by_a_killed_run.unlink()
+            if left_by_a_killed_run.is_file():  # a folder is of a conversion, which may be at work
+                left_by_a_killed_run.unlink()
         (folder / FAILED).unlink(missing_ok=True)
         try:
             yield

@@ -16,7 +16,6 @@ import torch
 from torchvision.models import resnet18
 
 from superinfo.artifacts import CHECKPOINT, CONVERSION, RECORD, Conversion, Record
-from superinfo.files import exclusive
 
 ENCODER = {"arch": "resnet18", "stem": "stl", "width": 0.125}
 PRETRAIN: dict[str, Any] = {
@@ -205,17 +204,6 @@ def test_a_row_that_fails_is_told_and_does_not_stop_the_others(tmp_path: Path) -
     (well,) = [line for line in table.splitlines() if line.startswith("| SimCLR")]
     assert "failed" in failed
     assert "failed" not in well
-
-
-def test_a_second_suite_in_one_folder_is_refused_by_the_name_of_the_first(tmp_path: Path) -> None:
-    make(tmp_path)
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / ".bench").write_text("other, process 1 on here")
-    with exclusive(tmp_path / "runs" / ".bench.lock", wait=False):
-        refused = superinfo(tmp_path, "bench", "tiny.yaml", "--device", "cpu")
-    assert refused.returncode == 2
-    assert "runs: a suite runs here, other, process 1 on here; wait for it" in refused.stderr
-    assert not list((tmp_path / "runs").rglob("*.json"))
 
 
 def test_the_table_of_a_suite_that_never_ran_says_so(tmp_path: Path) -> None:

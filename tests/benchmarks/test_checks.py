@@ -107,7 +107,7 @@ def test_all_that_is_wrong_is_told_at_once_and_nothing_runs(tmp_path: Path) -> N
         "Mine: task 'maskrcnn_fpn_scenes' stands twice",
         "row 'no file': " + str(tmp_path / "none.pt"),
         "row 'no encoder': " + str(tmp_path / "odd.pt"),
-        "halves: precision 16-mixed needs a GPU, and --device is cpu",
+        "halves: precision 16-mixed needs a GPU, and its job gets none",
         "odd: options: SOLVER.MAX_ITERS is no option of Detectron2",
         "simclr_r18_cifar10_200e: data.root is not given",
         f"linear_dtd: {tmp_path}: no dtd here",
@@ -121,6 +121,39 @@ def test_a_batch_that_gpus_cannot_share_is_refused(tmp_path: Path) -> None:
     rows = [{"label": "a", "pretrain": SIMCLR, "set": {"resources.gpus": 3}}]
     found = find_faults(load_suite(suite(tmp_path, rows)), CLUSTER)
     assert found.wrong.told() == [f"{SIMCLR}: batch_size 128 is not shared out among 3 GPUs"]
+
+
+@pytest.mark.parametrize(
+    ("options", "machine", "told"),
+    [
+        ({"SOLVER.MAX_ITER": 0}, CLUSTER, "options: SOLVER.MAX_ITER is 0: at least 1 is needed"),
+        ({"SOLVER.OPTIMIZER": "LION"}, CLUSTER, "options: SOLVER.OPTIMIZER is LION: choose SGD or ADAMW"),
+        ({"MODEL.ROI_HEADS.NAME": "NoHeads"}, CLUSTER, "its options and the encoder do not make a detector"),
+        (
+            {"SOLVER.AMP.ENABLED": True},
+            HERE,
+            "options: SOLVER.AMP.ENABLED is true, which needs a GPU, and its job gets",
+        ),
+        (
+            {"SOLVER.IMS_PER_BATCH": 3, "SOLVER.REFERENCE_WORLD_SIZE": 0},
+            Machine("local", "auto", 2, 2, ("0", "1")),
+            "options: SOLVER.IMS_PER_BATCH 3 is not shared out among 2 GPUs",
+        ),
+    ],
+)
+def test_a_detector_that_cannot_be_trained_is_refused(
+    tmp_path: Path, options: dict[str, Any], machine: Machine, told: str
+) -> None:
+    task = {"detect": "maskrcnn_c4_coco_1x", "set": {"options": options}}
+    (wrong,) = find_faults(load_suite(suite(tmp_path, [{"label": "random"}], [task])), machine).wrong.told()
+    assert wrong.startswith("maskrcnn_c4_coco_1x: ")
+    assert told in wrong
+
+
+def test_half_precision_is_refused_where_the_machine_has_no_gpu(tmp_path: Path) -> None:
+    rows = [{"label": "a", "pretrain": SIMCLR, "set": {"precision": "16-mixed"}}]
+    (wrong,) = find_faults(load_suite(suite(tmp_path, rows)), Machine("local", "auto", 2, 1, ())).wrong.told()
+    assert wrong == f"{SIMCLR}: precision 16-mixed needs a GPU, and its job gets none"
 
 
 def test_data_that_is_there_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,14 +7,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from benchmarks import workflow
+from benchmarks.jobs import Job
 from benchmarks.machine import Machine
 from benchmarks.outcome import Outcome
 from benchmarks.workflow import run_jobs
 from superinfo.errors import Interrupted, SuperInfoError
+from superinfo.files import write_text
+from superinfo.resources import Resources
 from tests.benchmarks.errands import errand, lines
 
 TWO_CORES = Machine("local", "cpu", 2, 2, ())
@@ -40,6 +45,7 @@ def ended(folder: Path) -> dict[str, Outcome]:
         errand("convert/after-failure", f"echo never >> {started}", "pretrain/code-2"),
         errand("detect/after-blocked", f"echo never >> {started}", "convert/after-failure"),
         errand("probe/interrupted", f"echo 75 >> {started}; test -e {once} || {{ touch {once}; exit 75; }}"),
+        errand("probe/warned", f"test -e {folder}/warned || {{ touch {folder}/warned; kill -USR1 $$; }}"),
         errand("probe/killed", "kill -9 $$"),
         errand("probe/threads", "echo $OMP_NUM_THREADS", threads=2),
     ]
@@ -74,6 +80,10 @@ def test_an_interrupted_job_is_started_again(ended: dict[str, Outcome], folder: 
     assert lines(folder / "started").count("75") == 2
 
 
+def test_a_job_that_its_scheduler_warns_too_early_is_started_again(ended: dict[str, Outcome]) -> None:
+    assert ended["probe/warned"].state == "done"
+
+
 def test_a_job_that_the_kernel_kills_has_failed(ended: dict[str, Outcome]) -> None:
     assert ended["probe/killed"].state == "failed"
     assert "SIGKILL" in ended["probe/killed"].reason
@@ -93,10 +103,11 @@ def test_jobs_wait_for_one_another_where_one_is_to_run_at_a_time(tmp_path: Path)
 def test_jobs_at_once_have_gpus_of_their_own(tmp_path: Path) -> None:
     meet = f"cd {tmp_path}; touch $CUDA_VISIBLE_DEVICES; while ! test -e 5 -a -e 7; do sleep 0.05; done"
     jobs = [errand(f"pretrain/{number}", f"{meet}; echo gpu $CUDA_VISIBLE_DEVICES", gpus=1) for number in range(2)]
-    jobs += [errand("detect/both", "echo gpu $CUDA_VISIBLE_DEVICES", "pretrain/0", "pretrain/1", gpus=2)]
-    ended = run_jobs(jobs, tmp_path, Machine("local", "auto", 2, 2, ("5", "7")), nothing)
+    both = "echo gpu $CUDA_VISIBLE_DEVICES, threads $OMP_NUM_THREADS"
+    jobs += [errand("detect/both", both, "pretrain/0", "pretrain/1", threads=4, gpus=2)]
+    ended = run_jobs(jobs, tmp_path, Machine("local", "auto", 4, 2, ("5", "7")), nothing)
     assert {ended["pretrain/0"].artifact, ended["pretrain/1"].artifact} == {"gpu 5", "gpu 7"}
-    assert ended["detect/both"].artifact == "gpu 5,7"
+    assert ended["detect/both"].artifact == "gpu 5,7, threads 2"  # of each of its processes
 
 
 def test_a_signal_lets_jobs_save_and_starts_no_more(tmp_path: Path) -> None:
@@ -105,6 +116,23 @@ def test_a_signal_lets_jobs_save_and_starts_no_more(tmp_path: Path) -> None:
     with signalled_when((tmp_path / "at-work").exists), pytest.raises(Interrupted, match="same command"):
         run_jobs(jobs, tmp_path, TWO_CORES, nothing)
     assert lines(tmp_path / "said") == ["saved"]
+
+
+def test_no_more_jobs_start_where_no_outcome_can_be_written(tmp_path: Path) -> None:
+    """As on a full disk; here each job puts a folder where its outcome is to be."""
+    breaks = f"echo >> {tmp_path}/started; mkdir -p {tmp_path}/jobs/{{0}}/breaks.json/mine"
+    jobs = [errand(f"{kind}/breaks", breaks.format(kind)) for kind in ("pretrain", "convert", "detect", "probe")]
+    with suppress(OSError, SuperInfoError):  # by what Snakemake has put away
+        run_jobs(jobs, tmp_path, Machine("local", "cpu", 1, 1, ()), nothing)
+    assert len(lines(tmp_path / "started")) == 1
+
+
+def test_a_job_whose_log_cannot_be_written_is_not_tried_again(tmp_path: Path) -> None:
+    breaks = errand("pretrain/breaks", f"mkdir -p {tmp_path}/jobs/convert/silent.log")
+    ended = run_jobs([breaks, errand("convert/silent", "true", breaks.name)], tmp_path, TWO_CORES, nothing)
+    assert ended["pretrain/breaks"].state == "done"
+    assert ended["convert/silent"].state == "failed"
+    assert (tmp_path / "snakemake.log").read_text().count("Is a directory") == 1
 
 
 @pytest.mark.parametrize("victim", ["suite", "snakemake", "wrapper"])
@@ -165,6 +193,37 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_modules_in_the_users_folder_are_not_taken_for_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package, module in (("benchmarks", "scheduler"), ("benchmarks", "job"), ("superinfo", "cli")):
+        for name in ("__init__", module):
+            write_text(tmp_path / package / f"{name}.py", "raise SystemExit('not ours')")
+    monkeypatch.chdir(tmp_path)
+    verb = Job("pretrain/none", ("superinfo", "pretrain", "none"), (), None, Resources(), gpus=0, threads=1)
+    ended = run_jobs([verb], tmp_path / "runs", TWO_CORES, nothing)
+    assert ended[verb.name].reason.startswith("none: no recipe of that name")
+
+
+def test_what_a_job_asks_of_slurm_and_why_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands of a cluster are stand-ins: sbatch notes what it is asked for, and refuses."""
+    scripts = dict.fromkeys(("scontrol", "sinfo", "squeue", "sacct", "sacctmgr", "sshare"), "exit 0")
+    scripts["sbatch"] = f'echo "$@" > {tmp_path}/asked; echo "sbatch: error: Invalid qos" >&2; exit 1'
+    for name, script in scripts.items():
+        write_text(tmp_path / "bin" / name, f"#!/bin/sh\n{script}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    soon = "slurm-init-seconds-before-status-checks: 1\nseconds-between-status-checks: 1\n"
+    write_text(tmp_path / "profile" / "config.yaml", f"{soon}default-resources: {{slurm_partition: gpu}}")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("SNAKEMAKE_PROFILE", str(tmp_path / "profile"))
+    monkeypatch.setattr(workflow, "REQUEUED", 0)
+    job = errand("pretrain/large", "true", gpus=8, threads=64)
+    with pytest.raises(SuperInfoError, match=r"before any job did: SLURM sbatch failed.+sbatch: error: Invalid qos"):
+        run_jobs([job], tmp_path / "suite", Machine("slurm", "auto", None, 100, ()), nothing)
+    asked = (tmp_path / "asked").read_text().partition("--wrap")[0].split()
+    assert {"--nodes=1", "--gpus=8", "--cpus-per-task=64"} <= set(asked)
+    assert not [argument for argument in asked if "per-gpu" in argument]
+    assert [asked[asked.index(name) + 1] for name in ("--mem", "-t", "-p")] == ["8000", "60", "gpu"]
 
 
 def test_a_scheduler_that_cannot_start_is_told_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,6 +161,17 @@ def test_a_new_folder_that_fails_does_not_appear(tmp_path: Path, interruption: t
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_process_left_of_a_new_folder_goes_also_if_this_one_has_its_number(tmp_path: Path) -> None:
+    dead = run_python("")
+    dead.wait()
+    for process in (dead.pid, os.getpid()):
+        (tmp_path / f".set.{process}.tmp").mkdir()
+        (tmp_path / f".set.{process}.tmp" / "half").touch()
+    with new_folder(tmp_path / "set") as temporary:
+        (temporary / "a").write_text("a")
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["set", "set/a"]
+
+
 def test_a_new_folder_never_replaces_one_with_files(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "mine").write_text("kept")

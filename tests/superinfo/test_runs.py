@@ -45,6 +45,13 @@ def test_the_id_of_a_measurement_says_recipe_row_and_seed(row: str) -> None:
     assert parse_run_id(run_id(f"maskrcnn_fpn--{row}", 12, "0123456789abcdef")) == ("maskrcnn_fpn", row, 12)
 
 
+def test_a_runs_owner_removes_what_a_killed_one_left_but_no_conversion_at_work(tmp_path: Path) -> None:
+    (tmp_path / ".checkpoint.pt.1.tmp").touch()
+    (tmp_path / ".detectron2.1.tmp").mkdir()
+    with locked(tmp_path):
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".detectron2.1.tmp", ".lock"]
+
+
 @pytest.mark.parametrize("name", ["simclr_r50_in1k_200e-s3-01234567", "a--b", "a--b-s1-0123", "demo", "features"])
 def test_any_other_folder_is_not_taken_for_a_measurements(name: str) -> None:
     assert parse_run_id(name) is None
