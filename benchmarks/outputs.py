@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.jobs import Cell, Plan, plan_suite
+from benchmarks.jobs import Cell, Job, Plan, plan_suite
 from benchmarks.machine import NOWHERE
 from benchmarks.origins import Pretrained
 from benchmarks.outcome import Outcome, log_path, outcome_path
@@ -14,7 +14,8 @@ from results.records import Store, Unfinished, read_store
 from results.render import FORMATS
 from results.table import Table
 from results.tables import build
-from superinfo.artifacts import PICTURES
+from superinfo.artifacts import PICTURES, RECORD, Record
+from superinfo.errors import UserError
 from superinfo.files import write_bytes, write_text
 from superinfo.spec import identity_hash
 from transfer.probing.recipe import ProbeRecipe
@@ -51,8 +52,21 @@ def write_outputs(suite: Suite, plan: Plan, runs: Path) -> list[Table]:
 
 def failures(plan: Plan, folder: Path) -> dict[str, Outcome]:
     """Return the outcomes of the jobs that ended otherwise than well, by name."""
-    found = {name: Outcome.read(outcome_path(folder, name)) for name, job in plan.jobs.items() if job.artifact is None}
+    found = {name: _outcome(job, folder) for name, job in plan.jobs.items()}
     return {name: outcome for name, outcome in found.items() if outcome is not None and outcome.state != "done"}
+
+
+def _outcome(job: Job, folder: Path) -> Outcome | None:
+    """Return how a job ended, None if it has not: it is done if its artifact is there, and is no broken record."""
+    if job.artifact is None:
+        told = Outcome.read(outcome_path(folder, job.name))
+        return None if told is not None and told.state == "done" else told  # done, and taken away since
+    if job.artifact.name == RECORD:
+        try:
+            Record.read(job.artifact)
+        except UserError as error:
+            return Outcome("failed", reason=f"{error}; move it away, and the same command measures again")
+    return Outcome("done", artifact=str(job.artifact))
 
 
 def _tables(suite: Suite, plan: Plan, runs: Path) -> list[Table]:
@@ -103,10 +117,10 @@ def _columns(recipe: DetectRecipe | ProbeRecipe, *, differs: bool) -> Iterator[M
 def _unfinished(cells: list[Cell], plan: Plan, folder: Path) -> Iterator[Unfinished]:
     """Yield the runs that were started, or could not be, and have no record."""
     for cell in cells:
-        if plan.jobs[cell.job].artifact is not None:
-            continue
-        outcome = Outcome.read(outcome_path(folder, cell.job))
+        outcome = _outcome(plan.jobs[cell.job], folder)
         if outcome is None and not log_path(folder, cell.job).exists():
+            continue
+        if outcome is not None and outcome.state == "done":
             continue
         of_whom = (folder, cell.job.partition("/")[2], cell.recipe.name, cell.origin.name, cell.seed)
         if outcome is None:
