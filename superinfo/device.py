@@ -25,8 +25,8 @@ def pick_device(name: str) -> torch.device:
 def _keep_freed_memory() -> None:
     """Let the process keep what a step frees, which costs a page fault for every 4 KiB to get again.
 
-    On a CPU torch has no allocator of its own. What is larger than 1 GiB is given back as before; where the C library is
-    not glibc, all is.
+    On a CPU torch has no allocator of its own. What is larger than 1 GiB is given back as before, and all where the C
+    library is not glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
