@@ -86,11 +86,12 @@ def _explain(model: type[Spec], error: ValidationError) -> str:
     field = ".".join(place)[:100] or "recipe"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        names = list(_locate(model, first["loc"][:-1])[1][0].model_fields)
+        names = [name for member in _locate(model, first["loc"][:-1])[1][:1] for name in member.model_fields]
         return f"`{field}` is not a field{suggest(place[-1], names)}; fields here: {', '.join(names)}{more}"
     if first["type"] == "union_tag_not_found":
-        tags = [tag for member in members for tag in _tags(member)]
-        return f"`{field}.{first['ctx']['discriminator'][1:-1]}` is missing; choose {', '.join(tags)}{more}"
+        name = first["ctx"]["discriminator"].strip("'")
+        tags = [tag for member in members for tag in get_args(member.model_fields[name].annotation)]
+        return f"`{field}.{name}` is missing; choose {', '.join(tags)}{more}"
     if first["type"] == "missing":
         return f"`{field}` is missing; add it{more}"
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")

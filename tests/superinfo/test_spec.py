@@ -20,6 +20,7 @@ class Circle(Spec):
 class Box(Spec):
     kind: Literal["box"]
     width: int
+    colour: Literal["red", "blue"] = "red"
     height: int = 1
 
     @model_validator(mode="after")
@@ -246,14 +247,20 @@ def test_an_unknown_field_is_refused_as_the_file_spells_it_with_a_close_name(
         ("shape={kind: box}", "`shape.width` is missing; add it"),
         ("shape={kind: box, width: 1}", "`shape` width must differ from height"),
         ("shape={kind: cone}", "'circle', 'box'"),
-        ("shape={radius: 3}", "`shape.kind` is missing; choose circle, box"),
-        ("parts=[{label: a, shape: {radius: 3}}]", "`parts.0.shape.kind` is missing; choose circle, box"),
     ],
 )
 def test_a_wrong_value_is_refused_naming_file_field_and_value(tmp_path: Path, override: str, said: str) -> None:
     message = refusal(tmp_path, "name: a\n", override)
     assert message.startswith("mine.yaml: ")
     assert said in message
+
+
+@pytest.mark.parametrize(
+    ("override", "field"), [("shape={radius: 3}", "shape"), ("parts=[{label: a, shape: {radius: 3}}]", "parts.0.shape")]
+)
+def test_a_kind_that_is_not_given_may_be_chosen(tmp_path: Path, override: str, field: str) -> None:
+    expected = f"mine.yaml: `{field}.kind` is missing; choose circle, box"
+    assert refusal(tmp_path, "name: a\n", override) == expected
 
 
 def test_further_faults_are_counted(tmp_path: Path) -> None:
