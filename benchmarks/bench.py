@@ -13,9 +13,10 @@ from benchmarks.jobs import Plan, plan_suite
 from benchmarks.machine import Machine
 from benchmarks.outcome import Outcome, outcome_path
 from benchmarks.outputs import failures, write_outputs
+from benchmarks.slurm import cancel_leftovers
 from benchmarks.suite import Suite
 from benchmarks.watch import watched
-from benchmarks.workflow import run_jobs
+from benchmarks.workflow import LOG, run_jobs
 from results.table import Table
 from superinfo.errors import UserError
 from superinfo.files import exclusive, write_text
@@ -48,6 +49,7 @@ def run_suite(suite: Suite, runs: Path, machine: Machine) -> Benched:
     _refuse(suite, [*found.wrong.told(), *found.missing.told()])
     folder = runs / suite.name
     with _only_one(suite, runs):
+        cancel_leftovers(folder / LOG)
         plan = plan_suite(suite, runs, machine)
         left = plan.left()
         say(f"{suite.name}: {len(plan.jobs)} jobs, {len(left)} left to run")

@@ -87,6 +87,25 @@ def test_a_suite_whose_jobs_are_killed_ends_as_on_one_machine(cluster: dict[str,
     assert processes_in(tmp_path) == []
 
 
+def test_a_suite_that_is_killed_itself_takes_its_jobs_back(cluster: dict[str, str], tmp_path: Path) -> None:
+    folder = make(tmp_path / "suite")
+    command = [*BENCH, "--executor", "slurm"]
+    suite = subprocess.Popen(command, cwd=folder, env=cluster, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: bool(saved(folder)), suite)
+    finally:
+        suite.kill()
+        suite.wait()
+    (left,), before = running(cluster), max(saved(folder))
+    again = run(*command, environment=cluster, cwd=folder)
+    assert again.returncode == 0, again.stderr
+    assert "left 1 jobs to Slurm: cancelled" in again.stderr
+    assert left not in running(cluster)
+    assert submitted(cluster) == {"pretrain": 2, "convert": 1, "detect": 1, "probe": 1}
+    (resumed,) = steps(folder, "resumed at step")
+    assert resumed >= before
+
+
 LAUNCHES = {
     "srun": f"srun {sys.executable} -m superinfo.cli",
     "torchrun": f"{sys.executable} -m torch.distributed.run --standalone --nproc-per-node 2 -m superinfo.cli",
