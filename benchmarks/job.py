@@ -53,7 +53,7 @@ def run(plan: dict[str, Any], name: str, threads: int) -> Outcome | None:
     log = log_path(folder, name)
     log.parent.mkdir(parents=True, exist_ok=True)
     each = max(1, threads // max(1, job["gpus"]))  # a process for every GPU
-    environment = os.environ | dict.fromkeys(THREADS, str(each))
+    environment = os.environ | plan["environment"] | dict.fromkeys(THREADS, str(each))
     with ExitStack() as stack:
         if plan["gpus"]:
             held = stack.enter_context(_held_gpus(folder, plan["gpus"], job["gpus"]))

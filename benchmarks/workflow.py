@@ -12,7 +12,7 @@ from benchmarks.jobs import Job
 from benchmarks.machine import Machine
 from benchmarks.outcome import Outcome, last_line, log_path, outcome_path
 from superinfo.errors import Interrupted, SuperInfoError
-from superinfo.files import write_json
+from superinfo.files import write_json, write_text
 from superinfo.runs import StopSignal
 
 SNAKEFILE = Path(__file__).parent / "Snakefile"
@@ -20,6 +20,8 @@ PLAN = "plan.json"
 LOG = "snakemake.log"
 REQUEUED = 20
 """Times that an interrupted job is started again before its suite ends; then the same command goes on."""
+DATA_ROOTS = ("SUPERINFO_DATA", "DETECTRON2_DATASETS")
+"""What a job needs of the environment, which a pod does not inherit."""
 LATENCY = 120
 """Seconds that a shared file system may take to show a file."""
 TICK = 0.2
@@ -76,6 +78,7 @@ def _write_plan(jobs: Sequence[Job], folder: Path, machine: Machine) -> Path:
     plan: dict[str, Any] = {
         "folder": str(folder.resolve()),
         "directory": os.getcwd(),
+        "environment": {name: os.environ[name] for name in DATA_ROOTS if name in os.environ},
         "gpus": list(machine.gpus),
         "jobs": {
             job.name: {
@@ -94,6 +97,10 @@ def _write_plan(jobs: Sequence[Job], folder: Path, machine: Machine) -> Path:
 
 
 def _command(plan: Path, folder: Path, machine: Machine) -> list[str]:
+    snakefile = SNAKEFILE
+    if machine.executor == "kubernetes":  # whose pods are sent it from below this folder
+        snakefile = folder / SNAKEFILE.name
+        write_text(snakefile, SNAKEFILE.read_text())
     command = [
         sys.executable,
         "-P",  # the user's folder may have a module of the name of one of ours
@@ -101,7 +108,7 @@ def _command(plan: Path, folder: Path, machine: Machine) -> list[str]:
         "benchmarks.scheduler",
         str(os.getpid()),
         "--snakefile",
-        str(SNAKEFILE),
+        str(snakefile),
         "--directory",
         str(folder),
     ]
@@ -112,6 +119,9 @@ def _command(plan: Path, folder: Path, machine: Machine) -> list[str]:
     if machine.is_local:
         command += ["--cores", str(machine.cores), "--latency-wait", "0"]
         return [*command, "--resources", f"gpu={len(machine.gpus)}", f"jobs={machine.at_once}"]
+    if machine.executor == "kubernetes":
+        # Its plugin takes pods to share no disk, and asks where outcomes are stored: where they lie in any case.
+        command += ["--default-storage-provider", "fs", "--default-storage-prefix", str(folder.resolve())]
     return [*command, "--jobs", str(machine.at_once), "--latency-wait", str(LATENCY)]
 
 
