@@ -1,6 +1,7 @@
 """What a suite leaves for people: its tables in every format, and a picture of each detector's test images."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.jobs import Cell, Job, Plan, plan_suite
@@ -10,7 +11,7 @@ from benchmarks.outcome import Outcome, log_path, outcome_path
 from benchmarks.suite import Suite, TableSpec, slug
 from results.declaration import Declaration, Group, Measured, MetricColumn, Row
 from results.declaration import Pretrained as PretrainedBy
-from results.records import Store, Unfinished, read_store
+from results.records import Unfinished, read_if_any
 from results.render import FORMATS
 from results.table import Table
 from results.tables import build
@@ -71,12 +72,13 @@ def _outcome(job: Job, folder: Path) -> Outcome | None:
 
 def _tables(suite: Suite, plan: Plan, runs: Path) -> list[Table]:
     records = {path.parent.resolve() for cell in plan.cells if (path := plan.jobs[cell.job].artifact)}
-    every = read_store(runs).runs if records else ()
-    done = tuple(run for run in every if run.folder.resolve() in records)
+    every = read_if_any(runs)
+    done = tuple(run for run in every.runs if run.folder.resolve() in records)
     tables = []
     for table in suite.tables:
         cells = [cell for cell in plan.cells if cell.table is table]
-        store = Store(runs, done, tuple(_unfinished(cells, plan, runs / suite.name)), ())
+        unfinished = tuple(_unfinished(cells, plan, runs / suite.name))
+        store = replace(every, runs=done, unfinished=unfinished, unreadable=())
         tables.append(build(_declare(suite, table, cells), store))
     return tables
 

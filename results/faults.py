@@ -9,7 +9,6 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 from scipy import stats
 
-from results.manifests import find_manifests
 from results.metrics import SUMMARY
 from results.protocols import Protocol, describe_difference
 from results.records import Run, Store
@@ -61,9 +60,8 @@ def find_table_faults(table: Table) -> list[str]:
 
 def _without_manifest(store: Store) -> Iterator[str]:
     """Random initialisation and files from elsewhere have none, and say so: no recipe's hash of ours."""
-    manifests = find_manifests(store.folder)
     for run in store.runs:
-        if run.who.recipe_hash is not None and (run.who.tensors_sha256 or "") not in manifests:
+        if run.who.recipe_hash is not None and (run.who.tensors_sha256 or "") not in store.manifests.by_tensors:
             yield (
                 f"{run.folder}: no manifest below {store.folder} vouches for its checkpoint "
                 f"{(run.who.tensors_sha256 or 'without a hash')[:12]}; publish the pretraining run too"

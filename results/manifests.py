@@ -2,29 +2,32 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from superinfo.artifacts import MANIFEST
 
+@dataclass(frozen=True)
+class Manifests:
+    """The manifests below a folder; what is in them is read when it is first asked for."""
 
-def find_manifests(folder: Path) -> dict[str, Path]:
-    """Return the manifests below a folder, by the SHA-256 of the encoder's tensors; unreadable ones vouch for none."""
-    found = {}
-    for path in manifests_below(folder):
-        if isinstance(digest := _read(path).get("tensors_sha256"), str):
-            found[digest] = path
-    return found
+    paths: tuple[Path, ...]
+    """In their order."""
 
+    @cached_property
+    def by_tensors(self) -> dict[str, Path]:
+        """Return each by the SHA-256 of its encoder's tensors; unreadable ones vouch for none."""
+        digests = ((_read(path).get("tensors_sha256"), path) for path in self.paths)
+        return {digest: path for digest, path in digests if isinstance(digest, str)}
 
-def manifests_below(folder: Path) -> list[Path]:
-    """Return every manifest's file, in path order."""
-    return sorted(folder.rglob(MANIFEST))
+    def recipe_of(self, tensors: str | None) -> dict[str, Any]:
+        """Return the recipe of the pretraining that an encoder's tensors are of, flat: `term.compression` to its value.
 
-
-def read_recipe_of(manifest: Path) -> dict[str, Any]:
-    """Return the pretraining recipe in a manifest, flat: `term.compression` to its value."""
-    return flatten(_read(manifest).get("recipe", {}))
+        Empty where no manifest vouches for them.
+        """
+        path = self.by_tensors.get(tensors or "")
+        return {} if path is None else flatten(_read(path).get("recipe", {}))
 
 
 def flatten(value: object, prefix: str = "") -> dict[str, Any]:

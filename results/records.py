@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from results.figures import Figures, Kinds
 from results.folders import look_below
+from results.manifests import Manifests
 from superinfo.artifacts import RECORD, Cost, Metric, Provenance, Record, What, Who
 from superinfo.errors import SuperInfoError, UserError, printable
 from superinfo.runs import parse_run_id, unfinished_state
@@ -66,7 +67,7 @@ class Unfinished:
 class Unreadable:
     """A record that cannot be read, or not in full: then the run is there, with undefined figures where it has none.
 
-    Also a folder that cannot be looked into.
+    Also a folder that cannot be looked into, and a manifest that is no file.
     """
 
     path: Path
@@ -82,6 +83,7 @@ class Store:
     """By path."""
     unfinished: tuple[Unfinished, ...]
     unreadable: tuple[Unreadable, ...]
+    manifests: Manifests
 
 
 def read_store(folder: Path) -> Store:
@@ -108,7 +110,8 @@ def read_store(folder: Path) -> Store:
             unreadable.append(Unreadable(path, error.strerror or str(error)))
     if not runs and not unfinished and not unreadable:
         raise UserError(f"{folder}: no {RECORD} below it; `superinfo detect` and `superinfo probe` write them")
-    return Store(folder, tuple(runs), tuple(unfinished), tuple(sorted(unreadable, key=lambda each: each.path)))
+    unreadable.sort(key=lambda each: each.path)
+    return Store(folder, tuple(runs), tuple(unfinished), tuple(unreadable), Manifests(tuple(found.manifests)))
 
 
 def read_if_any(folder: Path) -> Store:
@@ -116,7 +119,7 @@ def read_if_any(folder: Path) -> Store:
     try:
         return read_store(folder)
     except UserError:
-        return Store(folder, (), (), ())
+        return Store(folder, (), (), (), Manifests(()))
 
 
 Read = tuple[Run | None, str]

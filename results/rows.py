@@ -3,10 +3,9 @@
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from results.declaration import Row
-from results.manifests import find_manifests, read_recipe_of
+from results.manifests import Manifests
 from results.records import Run, Unfinished
 from superinfo.artifacts import Pixels
 
@@ -35,7 +34,7 @@ def listed(rows: Sequence[Row], runs: Sequence[Run], unfinished: Sequence[Unfini
     return found
 
 
-def every(runs: Sequence[Run], unfinished: Sequence[Unfinished], folder: Path) -> list[RowRuns]:
+def every(runs: Sequence[Run], unfinished: Sequence[Unfinished], manifests: Manifests) -> list[RowRuns]:
     """Return a row for each pretraining, and for each name of which only unfinished runs are there.
 
     Its label is the pretraining's name; where that is not enough also what differs, down to the recipe's hash. Its base
@@ -46,7 +45,7 @@ def every(runs: Sequence[Run], unfinished: Sequence[Unfinished], folder: Path) -
         by_recipe.setdefault(pretraining_recipe(run), []).append(run)
     groups = sorted(by_recipe.values(), key=lambda group: _order(group[0]))
     firsts = [group[0] for group in groups]
-    labels = _labels(firsts, folder)
+    labels = _labels(firsts, manifests)
     names = Counter(run.who.name for run in firsts)
     pending: dict[str, list[Unfinished]] = {}
     for one in unfinished:
@@ -120,19 +119,17 @@ def _but_for_the_term(run: Run) -> Hashable:
     return who.method, who.dataset, who.epochs, who.encoder, who.recipe_hash is None
 
 
-def _labels(runs: Sequence[Run], folder: Path) -> list[str]:
+def _labels(runs: Sequence[Run], manifests: Manifests) -> list[str]:
     """Return names, and in brackets what tells those apart that are alike."""
     labels = [run.who.name for run in runs]
     alike: dict[str, list[int]] = {}
     for index, label in enumerate(labels):
         alike.setdefault(label, []).append(index)
-    manifests: dict[str, Path] | None = None
     for name, indices in alike.items():
         if len(indices) == 1:
             continue
         told = [_facts(runs[index]) for index in indices]
         if len(set(map(tuple, told))) < len(told):
-            manifests = find_manifests(folder) if manifests is None else manifests
             told = [
                 facts + settings
                 for facts, settings in zip(told, _settings([runs[i] for i in indices], manifests), strict=True)
@@ -159,9 +156,9 @@ def _describe_pixels(pixels: Pixels | None) -> str:
     return f"{pixels.channel_order}, mean {mean}, std {std}"
 
 
-def _settings(runs: Sequence[Run], manifests: dict[str, Path]) -> list[list[str]]:
+def _settings(runs: Sequence[Run], manifests: Manifests) -> list[list[str]]:
     """Return the settings of each pretraining's term that differ, as its manifest has them."""
-    recipes = [read_recipe_of(path) if (path := manifests.get(run.who.tensors_sha256 or "")) else {} for run in runs]
+    recipes = [manifests.recipe_of(run.who.tensors_sha256) for run in runs]
     fields = sorted({field for recipe in recipes for field in recipe if field.startswith("term.")})
     return [
         [f"{field.removeprefix('term.')} {recipe[field]}" if field in recipe else "" for field in fields]

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from results.captions import caption_of, method_of
 from results.cells import Figure, Slot, draw_cell, read_figure
@@ -58,7 +58,7 @@ def build_all(store: Store) -> list[Table]:
     for protocol, runs in sorted(measured.items()):
         recipes = sorted({run.recipe for run in runs})
         awaited = tuple(one for recipe in recipes for one in pending.get(recipe, ()))
-        tables.append(build(_declare(protocol, recipes, runs), Store(store.folder, tuple(runs), awaited, ())))
+        tables.append(build(_declare(protocol, recipes, runs), replace(store, runs=tuple(runs), unfinished=awaited)))
     return tables
 
 
@@ -86,7 +86,7 @@ def _rows(declaration: Declaration, selections: Iterable[Selection], store: Stor
     runs = list({id(run): run for selection in selections for run in selection.runs}.values())
     unfinished = list({id(one): one for selection in selections for one in selection.unfinished}.values())
     if declaration.rows == "auto":
-        return every(runs, unfinished, store.folder)
+        return every(runs, unfinished, store.manifests)
     return listed(declaration.rows, runs, unfinished)
 
 

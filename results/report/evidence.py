@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from results.manifests import manifests_below
+from results.manifests import Manifests
 from results.records import Run, Unreadable
 from results.render.parts import visible
 from superinfo.artifacts import RECORD, Cost, Manifest, Metric, Provenance, Who
@@ -95,14 +95,16 @@ def describe_runs(runs: Iterable[Run], pretrainings: dict[str, Pretraining], bel
     return evidence
 
 
-def find_pretrainings(folder: Path) -> tuple[dict[str, Pretraining], list[Unreadable]]:
-    """Read the manifests below a folder, by the hash of their encoder's tensors, and list those that are broken."""
+def read_pretrainings(manifests: Manifests) -> tuple[dict[str, Pretraining], list[Unreadable]]:
+    """Read manifests in full, by the hash of their encoder's tensors, and list those that are broken."""
     found, broken = {}, []
-    for path in manifests_below(folder):
+    for path in manifests.paths:
         try:
             manifest = Manifest.read(path)
         except UserError as error:
             broken.append(Unreadable(path, str(error).removeprefix(f"{path}: ")))
+        except OSError as error:
+            broken.append(Unreadable(path, error.strerror or str(error)))
         else:
             found[manifest.tensors_sha256] = Pretraining(path.parent, manifest)
     return found, broken

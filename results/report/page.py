@@ -12,7 +12,7 @@ from results.records import Store, Unreadable
 from results.render import parts
 from results.render.parts import visible
 from results.render.style import FONT, MONOSPACE, css_variables
-from results.report.evidence import Evidence, describe_runs, find_pretrainings
+from results.report.evidence import Evidence, describe_runs, read_pretrainings
 from results.report.gallery import plots_of_pretraining
 from results.report.plots import Plot, drawing, inline, write_plots
 from results.report.sections import Section, make_section, runs_behind
@@ -32,7 +32,7 @@ def write_report(store: Store, tables: Sequence[Table], out: Path, plots: Path |
 
     `plots` is a folder that each plot is also written to, as SVG and as PDF.
     """
-    pretrainings, broken = find_pretrainings(store.folder)
+    pretrainings, broken = read_pretrainings(store.manifests)
     with drawing():
         taken: set[str] = set()
         sections = list(_make_sections(tables, taken))

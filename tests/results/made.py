@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from results.declaration import Declaration
+from results.folders import look_below
+from results.manifests import Manifests
 from results.records import Run, Store, Unfinished, Unreadable
 from superinfo.artifacts import Cost, EncoderSpec, Metric, Provenance, What, Who
 
@@ -101,13 +103,14 @@ def store(
     *parts: Run | Unfinished | Unreadable | Sequence[Run],
     folder: Path = FOLDER,
 ) -> Store:
-    """Return a store of all that is given."""
+    """Return a store of all that is given, with the manifests below a folder."""
     flat = [one for part in parts for one in (part if isinstance(part, (list, tuple)) else [part])]
     return Store(
         folder,
         tuple(one for one in flat if isinstance(one, Run)),
         tuple(one for one in flat if isinstance(one, Unfinished)),
         tuple(one for one in flat if isinstance(one, Unreadable)),
+        Manifests(tuple(look_below(folder).manifests)),
     )
 
 

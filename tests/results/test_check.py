@@ -132,5 +132,13 @@ def test_every_published_number_that_is_wrong_is_found(root: Path) -> None:
     assert "percent" in second
 
 
+def test_records_and_manifests_behind_links_are_checked_where_they_are_read(root: Path, tmp_path: Path) -> None:
+    (root / "results" / "records" / "latest").symlink_to(a_record(root).parent.name)
+    assert findings(root) == []
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "records").symlink_to(root / "results" / "records")
+    assert check_records(read_store(tmp_path / "linked")) == []
+
+
 def test_records_of_another_folder_are_checked_without_tables(root: Path) -> None:
     assert check_records(records(root)) == []

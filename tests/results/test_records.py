@@ -12,7 +12,7 @@ import pytest
 
 from results import records
 from results.records import Unreadable, read_store
-from superinfo.artifacts import RECORD, Metric, Record
+from superinfo.artifacts import MANIFEST, RECORD, Metric, Record
 from superinfo.errors import UserError
 from superinfo.runs import FAILED, LOCK
 
@@ -149,8 +149,22 @@ def test_links_are_followed_and_none_is_followed_twice(record: MakeRecord, tmp_p
     store = read_store(tmp_path / "runs")
     assert [(run.who.name, run.folder.name) for run in store.runs] == [("a", "a"), ("b", "b")]
     told = {str(each.path.relative_to(tmp_path / "runs")): each.reason for each in store.unreadable}
-    again = "a link to a folder that is read already"
-    assert told == {"aa": again, "b/up": again, f"c/{RECORD}": "no file", "self": os.strerror(40)}
+    assert told == {f"c/{RECORD}": "no file", "self": os.strerror(40)}
+
+
+def test_manifests_are_found_where_records_are(record: MakeRecord, tmp_path: Path) -> None:
+    record("a", 1.0).write(tmp_path / "disk" / "a" / RECORD)
+    (tmp_path / "runs" / ".hidden").mkdir(parents=True)
+    (tmp_path / "runs" / "folder" / MANIFEST).mkdir(parents=True)
+    for folder in ("disk/a", "disk/pretrained", "runs/.hidden"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / MANIFEST).write_text("{}")
+    (tmp_path / "runs" / "link").symlink_to(tmp_path / "disk")
+    store = read_store(tmp_path / "runs")
+    below = tmp_path / "runs" / "link"
+    assert [run.folder for run in store.runs] == [below / "a"]
+    assert store.manifests.paths == (below / "a" / MANIFEST, below / "pretrained" / MANIFEST)
+    assert store.unreadable == (Unreadable(tmp_path / "runs" / "folder" / MANIFEST, "no file"),)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from results.declaration import DECLARATIONS, Declaration, load_declaration
+from results.manifests import Manifests
 from results.records import Run
 from results.rows import every
 from results.tables import build
@@ -17,7 +18,7 @@ from tests.results.made import FOLDER, SIMCLR, TERM, declaration, pending, run, 
 
 
 def rows(*measured: Run, folder: Path = FOLDER) -> dict[str, str | None]:
-    return {row.label: row.base for row in every(measured, (), folder)}
+    return {row.label: row.base for row in every(measured, (), store(folder=folder).manifests)}
 
 
 def manifest(folder: Path, tensors: str, recipe: dict[str, Any]) -> None:
@@ -74,7 +75,7 @@ def test_files_from_elsewhere_are_rows_of_their_own() -> None:
 
 
 def test_a_name_of_which_nothing_is_finished_is_a_row_too() -> None:
-    found = every(runs(SIMCLR, [1.0]), [pending(TERM, "running"), pending(SIMCLR, "failed", 1)], FOLDER)
+    found = every(runs(SIMCLR, [1.0]), [pending(TERM, "running"), pending(SIMCLR, "failed", 1)], Manifests(()))
     assert [(row.label, len(row.runs), len(row.unfinished)) for row in found] == [(SIMCLR, 1, 1), (TERM, 0, 1)]
 
 

@@ -11,7 +11,7 @@ from matplotlib.legend import Legend
 
 from results.records import Store, read_store
 from results.report import gallery
-from results.report.evidence import find_pretrainings
+from results.report.evidence import read_pretrainings
 from results.report.gallery import plots_of_pretraining, plots_of_table
 from results.report.plots import Plot, drawing, inline, write_plots
 from results.tables import build_all
@@ -91,7 +91,7 @@ def test_losses_are_those_that_were_logged(store: Store) -> None:
 
 
 def test_pretraining_of_one_kind_shares_its_plots(store: Store) -> None:
-    pretrainings, broken = find_pretrainings(store.folder)
+    pretrainings, broken = read_pretrainings(store.manifests)
     assert [one.path.parent.name for one in broken] == ["truncated"]
     ((group, drawn),) = plots_of_pretraining(pretrainings.values(), set()).items()
     assert group == "resnet18 x0.25 on scenes, train split, 5,000 images"

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,27 @@ def test_a_manifest_is_told_or_said_to_be_missing(text: str) -> None:
     assert runs["detect--2-s1"]["manifest"].startswith("pretrain-2-s1")
     assert runs["detect--3-s1"]["manifest"].startswith("not beside these records")
     assert runs["detect--0-s1"]["pretraining"] == "none: random initialisation"
+
+
+def test_manifests_that_cannot_be_opened_are_told_and_the_page_is_written(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(demo, tmp_path / "records"))
+    (folder / "folder" / "manifest.json").mkdir(parents=True)
+    (folder / "lost").mkdir()
+    (folder / "lost" / "manifest.json").touch()
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.parent.name == "lost":
+            raise OSError(5, "Input/output error", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    text = report(folder, tmp_path / "page.html")
+    told = text[text.index('<section id="apart"') :]
+    for words in ("folder/manifest.json", "no file", "lost/manifest.json", "Input/output error"):
+        assert words in told
 
 
 def test_a_page_that_cannot_be_written_leaves_the_old_one(records: Path, tmp_path: Path, monkeypatch: Any) -> None:
