@@ -109,10 +109,11 @@ def usual_protocol(slots: Sequence[Slot]) -> Protocol | None:
 
 
 def _slot(runs: Sequence[Run], unfinished: tuple[Unfinished, ...], absent: int) -> Slot:
-    protocols = {Protocol.of(run) for run in runs}
-    recipes = {row_recipe(run) for run in runs}
+    replicates = Replicates.of(runs)
+    protocols = {Protocol.of(members[0]) for members in replicates.groups}
+    recipes = {row_recipe(members[0]) for members in replicates.groups}
     return Slot(
-        replicates=Replicates.of(runs),
+        replicates=replicates,
         unfinished=unfinished,
         expected=len(runs) + len(unfinished) + absent,
         protocol=protocols.pop() if len(protocols) == 1 else None,

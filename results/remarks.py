@@ -15,7 +15,7 @@ def remarks(slot: Slot, usual: Run | None, common: frozenset[str]) -> list[str]:
 
     `usual` is a run that was measured as most rows were; `common` are the deviations that the caption has.
     """
-    said = [*_unlike(slot, usual), *_unbalanced(slot)]
+    said = [*_unlike(slot, usual), *([] if slot.mixed else _unbalanced(slot))]
     said += [f"{run.who.name} has two records of seed {run.seed}." for run in slot.replicates.duplicates]
     deviations = sorted({deviation for run in slot.runs for deviation in run.deviations} - common)
     said += [_sentence(deviation) for deviation in deviations]
@@ -47,7 +47,7 @@ def _unbalanced(slot: Slot) -> list[str]:
     if slot.replicates.single:
         return [f"One pretraining, fine-tuned {len(slot.runs)} times: the spread is that of fine-tuning alone."]
     if len(slot.runs) > len(groups):
-        counts = sorted({len(members) for _, members in groups})
+        counts = sorted({len(members) for members in groups})
         times = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
         return [f"{len(groups)} pretrainings, fine-tuned {times} times each."]
     return []

@@ -19,7 +19,7 @@ class State(Enum):
     FAILED = "failed"
     """At least one run ended in an error, and is no record."""
     UNDEFINED = "undefined"
-    """A record is there whose figure is not a number: AP of large objects where there are none, a NaN."""
+    """Records are there, but no figure to show: AP of large objects where there are none, a NaN, two recipes."""
 
 
 class Verdict(Enum):

@@ -21,7 +21,7 @@ LEGEND = {
     State.MISSING: "nothing measured or published, or not by every run of the row",
     State.RUNNING: "a run is at work, or was interrupted and can be resumed",
     State.FAILED: "at least one run ended in an error",
-    State.UNDEFINED: "measured, but the figure is not a number",
+    State.UNDEFINED: "measured, but there is no figure to show, as its note says",
 }
 SIGNS = {Verdict.BETTER: "*", Verdict.WORSE: "*", Verdict.NOISE: "≈", Verdict.TOO_FEW: "?"}
 """What follows a difference."""

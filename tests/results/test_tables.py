@@ -280,6 +280,21 @@ def test_runs_of_one_row_of_two_pretraining_recipes_have_no_mean() -> None:
     assert "more than one pretraining recipe" in text
 
 
+def test_a_row_of_two_recipes_says_no_more_than_that_of_their_seeds() -> None:
+    both = [*runs(SIMCLR, METHOD), *runs(SIMCLR, BETTER, recipe_hash="1" * 64)]
+    table = build(declaration(rows=ROWS), store(both))
+    (text,) = notes(table, line(table, "SimCLR").marks)
+    assert text.startswith("Its runs are of more than one pretraining recipe, so no mean: ")
+    again = build(declaration(rows=ROWS), store(both, run(SIMCLR, 1.0, 3)))
+    assert f"{SIMCLR} has two records of seed 3." in notes(again, line(again, "SimCLR").marks)
+
+
+def test_a_row_that_was_measured_in_two_ways_has_no_seed_twice() -> None:
+    table = build(declaration(rows=ROWS), store(runs(SIMCLR, METHOD), runs(SIMCLR, BETTER, what={"samples": 190})))
+    (text,) = notes(table, line(table, "SimCLR").marks)
+    assert text.startswith("Its runs were measured in more than one way, so no mean: ")
+
+
 def test_a_row_of_random_and_of_pretrained_encoders_has_no_mean() -> None:
     rows = [{"label": "all", "match": {}}]
     table = build(declaration(rows=rows), store(run(SIMCLR, 1.0), run("random", 2.0)))

@@ -74,7 +74,7 @@ def test_a_reader_sees_these_cells(paper: Table) -> None:
         [
             "— = nothing measured or published, or not by every run of the row; running = a run is at work, or was "
             "interrupted and can be resumed; failed = at least one run ended in an error; "
-            "undefined = measured, but the figure is not a number."
+            "undefined = measured, but there is no figure to show, as its note says."
         ],
         ["[a] Half the schedule."],
         ["[b] One run diverged & was left out."],
