@@ -1,6 +1,6 @@
 """What a table says below its figures: what was measured, and how its spread, differences and bold were come by."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from results.declaration import Test
 from results.protocols import Protocol
@@ -14,10 +14,10 @@ TESTS = {
 }
 
 
-def caption_of(measured: Sequence[tuple[str, Protocol | None]], common: Sequence[str]) -> str:
+def caption_of(measured: Sequence[tuple[str, Protocol | None]], common: Mapping[str, frozenset[str]]) -> str:
     """Say what was measured: `measured` has each group's header with what most of its rows have in common.
 
-    `common` are the deviations that all runs share.
+    `common` has the deviations that all runs of a group share, by the headers of the groups that have runs.
     """
     said: dict[str, list[str]] = {}
     for header, protocol in measured:
@@ -29,7 +29,17 @@ def caption_of(measured: Sequence[tuple[str, Protocol | None]], common: Sequence
         sentences = [f"{sentence}." for sentence in said]
     else:
         sentences = [f"{', '.join(filter(None, headers))}: {sentence}." for sentence, headers in said.items()]
-    return " ".join([*sentences, *(f"In all runs: {deviation}." for deviation in common)])
+    return " ".join([*sentences, *_deviations(common)])
+
+
+def _deviations(common: Mapping[str, frozenset[str]]) -> Iterator[str]:
+    """Yield a sentence for each deviation: of all groups, or of those whose headers it names."""
+    shared = frozenset.intersection(*common.values()) if common else frozenset()
+    for deviation in sorted(shared):
+        yield f"In all runs: {deviation}."
+    for deviation in sorted(frozenset().union(*common.values()) - shared):
+        headers = (header or "the columns without a header" for header, own in common.items() if deviation in own)
+        yield f"In all runs of {', '.join(headers)}: {deviation}."
 
 
 def method_of(test: Test, cells: Iterable[Cell]) -> str:

@@ -36,7 +36,7 @@ def build(declaration: Declaration, store: Store) -> Table:
     return Table(
         name=declaration.name,
         title=declaration.title,
-        caption=caption_of(measured, sorted(frozenset().union(*(one.common for one in selections)))),
+        caption=caption_of(measured, {one.spec.header: one.common for one in selections if one.runs}),
         method=method_of(declaration.test, [cell for line in lines for cell in line.cells]),
         columns=columns,
         lines=lines,

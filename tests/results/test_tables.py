@@ -327,6 +327,17 @@ def test_deviations_are_footnotes_and_those_of_all_runs_stand_in_the_caption() -
     assert "In all runs: noised by 0.1." in table.caption
 
 
+def test_a_deviation_of_some_groups_alone_is_said_of_those() -> None:
+    groups = [{"header": name, "runs": {"dataset": name}, "metrics": ["accuracy"]} for name in ("A", "B", "C", "none")]
+    measured = [
+        one
+        for name, own in (("A", ["by halves", "one GPU"]), ("B", ["by halves"]), ("C", []))
+        for one in runs(SIMCLR, [{"accuracy": 1.0}] * 2, what={"dataset": name}, deviations=[*own, "noised by 0.1"])
+    ]
+    caption = build(declaration(rows=ROWS, groups=groups), store(measured)).caption
+    assert caption.endswith(" In all runs: noised by 0.1. In all runs of A, B: by halves. In all runs of A: one GPU.")
+
+
 def test_the_caption_says_what_was_measured() -> None:
     caption = build(declaration(rows=ROWS), store(runs(SIMCLR, [1.0]))).caption
     for words in ("Instance segmentation", "scenes", "test split of 200 images", "maskrcnn-test v1"):
