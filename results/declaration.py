@@ -129,7 +129,7 @@ class Declaration(Spec):
     title: str
     groups: tuple[Group, ...] = Field(min_length=1)
     rows: Literal["auto"] | tuple[Row, ...] = "auto"
-    """auto: a row for each pretraining there is; its base is the same recipe without the term."""
+    """auto: a row for each pretraining there is; its base is its like without the term, see `rows.every`."""
     seeds: tuple[int, ...] = ()
     """Seeds that each row is to have a run of; those that there are if none is given."""
     test: Test = "paired"

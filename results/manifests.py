@@ -37,6 +37,21 @@ def flatten(value: object, prefix: str = "") -> dict[str, Any]:
     return {name: leaf for key, part in value.items() for name, leaf in flatten(part, f"{prefix}{key}.").items()}
 
 
+def describe_changes(ours: Mapping[str, Any], theirs: Mapping[str, Any], without: tuple[str, ...]) -> list[str]:
+    """Say of two flat recipes which fields differ, but for some, given in full or by their beginnings.
+
+    Of a part that is of another kind, which has other fields, the kind alone is said.
+    """
+    changed = [field for field in sorted(ours.keys() | theirs.keys()) if ours.get(field) != theirs.get(field)]
+    parts = [field.removesuffix("kind") for field in changed if field.endswith(".kind")]
+    return [
+        f"{field} {ours.get(field)} instead of {theirs.get(field)}"
+        for field in changed
+        if not field.startswith(without)
+        and not any(field.startswith(part) and field != f"{part}kind" for part in parts)
+    ]
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())

@@ -3,7 +3,7 @@
 import json
 from typing import Any, NamedTuple
 
-from results.manifests import flatten
+from results.manifests import describe_changes, flatten
 from results.records import Run
 from superinfo.artifacts import RECORD
 
@@ -61,17 +61,9 @@ def describe_difference(run: Run, other: Run) -> str:
         if value != instead
     ]
     if ours.protocol_hash != theirs.protocol_hash:
-        said += _changed_fields(run, other) or ([] if said else [f"another recipe, {run.recipe}"])
+        fields = describe_changes(_recipe(run), _recipe(other), NO_PROTOCOL)
+        said += fields or ([] if said else [f"another recipe, {run.recipe}"])
     return "; ".join(said)
-
-
-def _changed_fields(run: Run, other: Run) -> list[str]:
-    ours, theirs = _recipe(run), _recipe(other)
-    return [
-        f"{field} {ours.get(field)} instead of {theirs.get(field)}"
-        for field in sorted(ours.keys() | theirs.keys())
-        if ours.get(field) != theirs.get(field) and not field.startswith(NO_PROTOCOL)
-    ]
 
 
 def _recipe(run: Run) -> dict[str, Any]:

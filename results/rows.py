@@ -38,7 +38,7 @@ def every(runs: Sequence[Run], unfinished: Sequence[Unfinished], manifests: Mani
     """Return a row for each pretraining, and for each name of which only unfinished runs are there.
 
     Its label is the pretraining's name; where that is not enough also what differs, down to the recipe's hash. Its base
-    is the same recipe without the term.
+    is the pretraining without the term that is its like in method, images, epochs and encoder.
     """
     by_recipe: dict[Hashable, list[Run]] = {}
     for run in runs:
@@ -100,7 +100,7 @@ def _order(run: Run) -> tuple[object, ...]:
 
 
 def _bases(runs: Sequence[Run], labels: Sequence[str]) -> list[str | None]:
-    """Return for each pretraining with a term the label of the only one that differs in having none."""
+    """Return for each pretraining with a term the label of the only one without that is its like."""
     without: dict[Hashable, list[int]] = {}
     for index, run in enumerate(runs):
         if run.who.term == "none":

@@ -5,11 +5,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from results.bases import beside_the_term
 from results.captions import caption_of, method_of
 from results.cells import Figure, Slot, draw_cell, read_figure
 from results.comparisons import find_best, find_differences
 from results.declaration import Declaration, Group, Measured, MetricColumn
 from results.groups import Selection, usual_protocol
+from results.manifests import Manifests
 from results.marks import Notes
 from results.metrics import summarise
 from results.protocols import Protocol
@@ -26,7 +28,7 @@ def build(declaration: Declaration, store: Store) -> Table:
     """Return a declared table. Raises UserError for a metric that no record has and nothing here measures."""
     selections = [Selection.of(group, declaration, store) for group in declaration.groups]
     rows = _rows(declaration, selections, store)
-    blocks = [_fill(selection, declaration, rows) for selection in selections]
+    blocks = [_fill(selection, declaration, rows, store.manifests) for selection in selections]
     notes = Notes()
     lines = tuple(_line(index, row, blocks, notes) for index, row in enumerate(rows))
     columns = tuple(column.shown for block in blocks for column in block.columns)
@@ -90,7 +92,7 @@ def _rows(declaration: Declaration, selections: Iterable[Selection], store: Stor
     return listed(declaration.rows, runs, unfinished)
 
 
-def _fill(selection: Selection, declaration: Declaration, rows: Sequence[RowRuns]) -> _Block:
+def _fill(selection: Selection, declaration: Declaration, rows: Sequence[RowRuns], manifests: Manifests) -> _Block:
     slots = selection.slots(rows, declaration.seeds)
     places = {row.label: index for index, row in enumerate(rows)}
     bases = [None if row.base is None else places[row.base] for row in rows]
@@ -107,16 +109,21 @@ def _fill(selection: Selection, declaration: Declaration, rows: Sequence[RowRuns
             differences = find_differences(samples, bases, declaration.test, higher_is_better=better)
             best = find_best(alike, declaration.test, higher_is_better=better)
         columns.append(_FilledColumn(shown, figures, differences, best))
-    return _Block(selection, slots, selection.remarks(slots), columns)
+    remarks = selection.remarks(slots)
+    for index, base in enumerate(bases):
+        if base is not None and any(column.shown.difference and column.differences[index] for column in columns):
+            remarks[index] += beside_the_term(slots[index], slots[base], rows[base].label, manifests)
+    return _Block(selection, slots, remarks, columns)
 
 
 def _line(index: int, row: RowRuns, blocks: Sequence[_Block], notes: Notes) -> Line:
     """Return a row; what holds for all its columns is marked at its label."""
-    alone = len(blocks) == 1
-    marks = notes.marks(blocks[0].remarks[index]) if alone else ()
+    remarks = [block.remarks[index] for block in blocks if block.slots[index].runs or block.slots[index].unfinished]
+    of_row = [text for text in remarks[0] if all(text in others for others in remarks)] if remarks else []
+    marks = notes.marks(of_row)
     cells: list[Cell] = []
     for block in blocks:
-        of_group = [] if alone else list(block.remarks[index])
+        of_group = [text for text in block.remarks[index] if text not in of_row]
         for column in block.columns:
             figure = column.figures[index]
             texts = of_group + ([figure.odd] if figure.odd else [])
