@@ -22,8 +22,22 @@ DOTS = 200
 """Runs of a row, and points of a curve, that are drawn at most."""
 CATEGORY = 24
 """Letters of a category that are shown."""
+ROW = 48
+"""Letters of a row's name and of its remark that fit above its dots."""
 Values = Mapping[str, Sequence[float]]
 """Of the runs of each row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The figures of one row."""
+
+    row: str
+    values: Sequence[float]
+    mean: float | None
+    """None where the row lacks a run or a figure."""
+    remark: str
+    """What it lacks; empty if nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +60,20 @@ class Point:
     y_error: float
 
 
-def draw_spread(rows: Values, label: str) -> Figure:
-    """Draw each run of each row as a dot, and the mean over them as a bar."""
+def draw_spread(rows: Sequence[Spread], label: str) -> Figure:
+    """Draw each figure of each row as a dot, and a mean over several as a bar."""
     figure, axes = panel(0.5 * len(rows), top=0.1)
-    for place, (row, values) in enumerate(rows.items()):
-        axes.text(0, place - 0.22, shown(row), va="center", transform=axes.get_yaxis_transform())
+    across = axes.get_yaxis_transform()
+    for place, row in enumerate(rows):
+        name = shown(row.row, ROW - len(row.remark))
+        axes.text(0, place - 0.22, name, va="center", transform=across)
+        axes.text(1, place - 0.22, row.remark, va="center", ha="right", color=LIGHT.muted, transform=across)
         axes.axhline(place + 0.12, color=LIGHT.rule, lw=0.8)
-        dots = some(values, DOTS)
+        dots = some(row.values, DOTS)
         axes.plot(dots, [place + 0.12] * len(dots), **_mark(0), ms=6.5, ls="none")
-        if len(values) > 1:
-            mean = sum(values) / len(values)
-            axes.plot([mean, mean], [place - 0.06, place + 0.3], color=LIGHT.text, lw=1.8, solid_capstyle="butt")
+        if row.mean is not None and len(row.values) > 1:
+            ends = [place - 0.06, place + 0.3]
+            axes.plot([row.mean] * 2, ends, color=LIGHT.text, lw=1.8, solid_capstyle="butt")
     axes.set_ylim(len(rows) - 0.6, -0.5)
     axes.set_yticks([])
     axes.set_xlabel(shown(label))

@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 
 from results.records import Run
 from results.render.parts import UNITS, visible
-from results.report.charts import Curve, Point, draw_curves, draw_plane, draw_profile, draw_spread
+from results.report.charts import Curve, Point, Spread, draw_curves, draw_plane, draw_profile, draw_spread
 from results.report.curves import DETECTION, PRETRAINING, read_curve
 from results.report.evidence import Pretraining
 from results.report.plots import Plot
-from results.table import Column, Table
+from results.table import Cell, Column, Table
 from superinfo.artifacts import Metric
 
 SPREADS = 6
@@ -85,17 +85,25 @@ def _named(stem: str, drawn: Sequence[Drawn], taken: set[str]) -> list[Plot]:
 
 def _spreads(table: Table) -> Iterator[Drawn]:
     for place, column in list(_leading(table.columns).items())[:SPREADS]:
-        rows = {line.label: line.cells[place].values for line in table.lines if line.cells[place].values}
-        kept = dict(list(rows.items())[:SPREAD_ROWS])
+        rows = [_spread(line.label, line.cells[place]) for line in table.lines if line.cells[place].values]
+        kept = rows[:SPREAD_ROWS]
         if kept:
             title = f"Spread of {_heading(column)}"
-            bars = ", each bar the mean of a row" if any(len(values) > 1 for values in kept.values()) else ""
-            text = f"Each dot is a seed{bars}." + _cut(len(rows), SPREAD_ROWS, "rows")
+            bars = any(row.mean is not None and len(row.values) > 1 for row in kept)
+            text = f"Each dot is a seed{', each bar the mean of a row' if bars else ''}."
+            if any(row.remark for row in kept):
+                text += " A row that lacks runs has no mean."
+            text += _cut(len(rows), SPREAD_ROWS, "rows")
             yield (
                 title,
                 text,
                 draw_spread(kept, f"{column.header} ({UNITS.get(column.unit, column.unit)}) {column.arrow}"),
             )
+
+
+def _spread(label: str, cell: Cell) -> Spread:
+    lacks = f"{cell.runs} of {cell.expected} runs" if cell.mean is None else ""
+    return Spread(label, cell.values, cell.mean, lacks)
 
 
 def _leading(columns: Sequence[Column]) -> dict[int, Column]:

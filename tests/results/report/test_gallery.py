@@ -10,11 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
 from results.records import Store, read_store
+from results.render.style import LIGHT
 from results.report import gallery
 from results.report.evidence import read_pretrainings
 from results.report.gallery import plots_of_pretraining, plots_of_table
 from results.report.plots import Plot, drawing, inline, write_plots
 from results.tables import build_all
+from tests.results import made
 from tests.results.report import world
 
 DETECTION = "instance_segmentation_scenes"
@@ -59,6 +61,19 @@ def test_each_seed_of_each_row_is_a_dot_and_the_mean_a_bar(store: Store) -> None
     assert sorted(marks(figure)) == [[20.0 + 5 * row + seed for seed in range(3)] for row in range(4)]
     bars = [numbers(line.get_xdata())[0] for line in figure.axes[0].lines if line.get_color() == "#1b1f24"]
     assert sorted(bars) == [21.0, 26.0, 31.0, 36.0]
+
+
+def test_a_row_without_a_mean_in_its_table_has_no_bar_in_its_plot() -> None:
+    failed = made.pending(made.SIMCLR, "failed", 2, "diverged")
+    measured = made.store(made.runs(made.SIMCLR, [50.0, 51.0]), failed, made.runs(made.TERM, [52.0, 54.0]))
+    (table,) = build_all(measured)
+    assert [line.cells[0].mean for line in table.lines] == [None, 53.0]
+    (plot,) = plots_of_table(table, set())
+    (axes,) = plot.figure.axes
+    assert marks(plot.figure) == [[50.0, 51.0], [52.0, 54.0]]
+    assert [numbers(line.get_xdata()) for line in axes.lines if line.get_color() == LIGHT.text] == [[53.0, 53.0]]
+    assert [text.get_text() for text in axes.texts] == [made.SIMCLR, "2 of 3 runs", made.TERM, ""]
+    assert plot.text == "Each dot is a seed, each bar the mean of a row. A row that lacks runs has no mean."
 
 
 def test_axes_have_the_units_of_tables(store: Store) -> None:
