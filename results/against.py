@@ -61,7 +61,7 @@ def _compare(ours: Table | None, theirs: Table | None, names: tuple[str, str]) -
         name=shown.name,
         title=shown.title,
         caption=_caption(ours, theirs, names),
-        method=method_of("paired", [cell for cells in drawn for cell in cells]),
+        method=method_of("paired", drawn),
         columns=tuple(columns),
         lines=tuple(Line(a or b, tuple(cells), names[1]) for (a, b), cells in zip(rows, drawn, strict=True)),
         published=(),

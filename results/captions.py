@@ -1,6 +1,6 @@
 """What a table says below its figures: what was measured, and how its spread, differences and bold were come by."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from results.declaration import Test
 from results.protocols import Protocol
@@ -42,9 +42,9 @@ def _deviations(common: Mapping[str, frozenset[str]]) -> Iterator[str]:
         yield f"In all runs of {', '.join(headers)}: {deviation}."
 
 
-def method_of(test: Test, cells: Iterable[Cell]) -> str:
-    """Say how the figures that are there were come by."""
-    cells = list(cells)
+def method_of(test: Test, rows: Sequence[Sequence[Cell]]) -> str:
+    """Say how the figures of rows of cells were come by."""
+    cells = [cell for row in rows for cell in row]
     said = []
     if any(cell.spread is not None for cell in cells):
         said.append(
@@ -57,11 +57,23 @@ def method_of(test: Test, cells: Iterable[Cell]) -> str:
         return " ".join([*said, "No differences are tested."] if said else [])
     verdicts = {cell.difference.verdict for cell in cells if cell.difference is not None}
     if verdicts - {Verdict.TOO_FEW}:
-        said.append(f"A difference holds at p ≤ {ALPHA:g} of {TESTS[test]}, adjusted by Holm's method within a column.")
+        said.append(
+            f"A difference holds at p ≤ {ALPHA:g} of {TESTS[test]}, adjusted by Holm's method for the {_tests(rows)} "
+            "of a column."
+        )
     if Verdict.TOO_FEW in verdicts:
         said.append(f"Fewer than {FEWEST} pretrainings a row are too few to tell a difference from noise.")
     if any(cell.best for cell in cells):
         said.append(
-            "Bold: better than every other row of its column that was measured alike and has a mean, by the same tests."
+            "Bold: better than every other row of its column that was measured alike and has a mean, by such tests, "
+            "adjusted together."
         )
     return " ".join(said)
+
+
+def _tests(rows: Sequence[Sequence[Cell]]) -> str:
+    """Return the number of tests that a column has, of those that have any: `6 tests`, or `2 to 6 tests`."""
+    columns = zip(*rows, strict=True)
+    tests = (sum(cell.difference is not None and cell.difference.p is not None for cell in cells) for cells in columns)
+    counts = sorted(set(tests) - {0})
+    return " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) + (" tests" if counts[-1] > 1 else " test")

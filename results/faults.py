@@ -174,7 +174,7 @@ def _bold_within_noise(column: Column, cells: list[tuple[Line, Cell]]) -> Iterat
             if other is line or theirs.state is not State.MEASURED or _protocol(theirs) != _protocol(cell):
                 continue
             if not _differs(column, cell, theirs):
-                yield f"{line.label!r} is bold, though its difference to {other.label!r} is within noise"
+                yield f"{line.label!r} is bold, though its difference to {other.label!r} is not told from noise"
                 break
 
 

@@ -27,7 +27,7 @@ class Verdict(Enum):
 
     BETTER = "better"
     WORSE = "worse"
-    NOISE = "within noise"
+    NOISE = "not told from noise"
     TOO_FEW = "too few runs to tell"
 
 

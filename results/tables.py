@@ -39,7 +39,7 @@ def build(declaration: Declaration, store: Store) -> Table:
         name=declaration.name,
         title=declaration.title,
         caption=caption_of(measured, {one.spec.header: one.common for one in selections if one.runs}),
-        method=method_of(declaration.test, [cell for line in lines for cell in line.cells]),
+        method=method_of(declaration.test, [line.cells for line in lines]),
         columns=columns,
         lines=lines,
         published=published,

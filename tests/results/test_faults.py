@@ -164,7 +164,7 @@ def test_a_mark_for_something_else_does_not_say_that_a_protocol_is_another() -> 
 def test_a_best_in_bold_inside_noise_is_found(values: list[float]) -> None:
     table = build(declared(), store(runs(SIMCLR, METHOD), runs(TERM, values)))
     (fault,) = find_table_faults(changed(table, "SuperInfo", best=True))
-    assert "'SuperInfo' is bold, though its difference to 'SimCLR' is within noise" in fault
+    assert "'SuperInfo' is bold, though its difference to 'SimCLR' is not told from noise" in fault
 
 
 def test_a_worse_row_in_bold_is_found() -> None:

@@ -60,7 +60,18 @@ def test_rows_of_the_same_seeds_are_compared_by_pairs_and_the_best_is_bold() -> 
     assert (difference.verdict, difference.runs) == (Verdict.BETTER, 4)
     assert [cell(table, label).best for label in ("SimCLR", "SuperInfo")] == [False, True]
     assert "paired t test" in table.method
+    assert "for the 1 test of a column" in table.method
     assert "Bold" in table.method
+
+
+def test_the_number_of_tests_that_holms_method_adjusts_is_said() -> None:
+    simclr, term = ([{"mask/AP": value, "box/AP": value} for value in values] for values in (METHOD, BETTER))
+    random = [{"mask/AP": value, "box/AP": None} for value in METHOD]
+    groups = [{"runs": {}, "metrics": ["mask/AP", "box/AP"]}]
+    table = build(
+        declaration(rows=ROWS, groups=groups), store(runs("random", random), runs(SIMCLR, simclr), runs(TERM, term))
+    )
+    assert "for the 1 to 2 tests of a column" in table.method
 
 
 def test_rows_of_other_seeds_are_compared_by_welchs_test() -> None:

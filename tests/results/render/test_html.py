@@ -70,7 +70,7 @@ def test_a_reader_sees_these_cells(paper: Table) -> None:
         ["MoCo v2[1]", "5", "57.4", "", "82.5", "—", ""],
         ["SwAV[2]", "", "56.1", "", "—", "—", ""],
         [paper.method],
-        ["Δ is the difference to random init: * = it holds; ≈ = within noise; ? = too few runs to tell."],
+        ["Δ is the difference to random init: * = it holds; ≈ = not told from noise; ? = too few runs to tell."],
         [
             "— = nothing measured or published, or not by every run of the row; running = a run is at work, or was "
             "interrupted and can be resumed; failed = at least one run ended in an error; "

@@ -81,7 +81,9 @@ def test_marks_of_rows_and_cells_are_where_the_table_has_them(paper: Table) -> N
 def test_signs_and_words_are_explained_where_they_occur_and_nowhere_else(paper: Table, make: MakeTable) -> None:
     method, signs, absent = words(paper).remarks
     assert method == paper.method
-    assert signs == "Δ is the difference to random init: * = it holds; ≈ = within noise; ? = too few runs to tell."
+    assert (
+        signs == "Δ is the difference to random init: * = it holds; ≈ = not told from noise; ? = too few runs to tell."
+    )
     assert [word.split(" = ")[0] for word in absent.split("; ")] == ["—", "running", "failed", "undefined"]
     assert words(make(("a", "b"))).remarks == ("Demo.", "Δ is the difference to a: * = it holds.")
     assert words(make(("a",), shown=False)).remarks == ("Demo.",)
@@ -99,7 +101,7 @@ def test_rows_whose_labels_are_their_bases_with_a_term_do_not_name_them(rivals: 
     pairs = (("moco_r18", None), ("moco+ip_r18", "moco_r18"), ("byol_r18", None), ("byol+rc_r18", "byol_r18"))
     sheet = words(replace(rivals, lines=tuple(Line(label, cells, base) for label, base in pairs)))
     assert not sheet.bases
-    assert "Δ is the difference to the same row without its term: ≈ = within noise." in sheet.remarks
+    assert "Δ is the difference to the same row without its term: ≈ = not told from noise." in sheet.remarks
 
 
 def test_rows_of_different_bases_each_name_their_own(rivals: Table, paper: Table) -> None:
