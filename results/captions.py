@@ -55,14 +55,17 @@ def method_of(test: Test, rows: Sequence[Sequence[Cell]]) -> str:
         said.append("Intervals of single runs are 95 % bootstrap intervals over test images, not over runs.")
     if test == "none":
         return " ".join([*said, "No differences are tested."] if said else [])
-    verdicts = {cell.difference.verdict for cell in cells if cell.difference is not None}
-    if verdicts - {Verdict.TOO_FEW}:
+    differences = [cell.difference for cell in cells if cell.difference is not None]
+    untested = [difference.runs for difference in differences if difference.verdict is Verdict.TOO_FEW]
+    if len(untested) < len(differences):
         said.append(
             f"A difference holds at p ≤ {ALPHA:g} of {TESTS[test]}, adjusted by Holm's method for the {_tests(rows)} "
             "of a column."
         )
-    if Verdict.TOO_FEW in verdicts:
+    if any(runs < FEWEST for runs in untested):
         said.append(f"Fewer than {FEWEST} pretrainings a row are too few to tell a difference from noise.")
+    if any(runs >= FEWEST for runs in untested):
+        said.append("A difference that is the same in every pretraining tells nothing of its noise, and is not tested.")
     if any(cell.best for cell in cells):
         said.append(
             "Bold: better than every other row of its column that was measured alike and has a mean, by such tests, "

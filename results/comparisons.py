@@ -23,7 +23,7 @@ class Sample:
 
 
 def compare(ours: Sample, base: Sample, kind: Kind) -> Comparison | None:
-    """Test two samples; None if they are too small.
+    """Test two samples; None if they are too small, or do not vary.
 
     By pairs if `kind` is so and both have the same pretraining and fine-tuning seeds, else as independent ones.
     """

@@ -15,7 +15,7 @@ from results.records import Run, Store
 from results.remarks import MIXED, OTHERWISE
 from results.replicates import Replicates, pretraining
 from results.rows import pretraining_recipe
-from results.statistics import ALPHA, FEWEST
+from results.statistics import ALPHA, FEWEST, ROUNDING
 from results.table import Cell, Column, Line, State, Table
 from superinfo.artifacts import Metric
 
@@ -190,5 +190,8 @@ def _differs(column: Column, best: Cell, other: Cell) -> bool:
         return False
     better = best.mean > other.mean if column.higher_is_better else best.mean < other.mean
     paired = ours.design == theirs.design
+    noise = [x - y for x, y in zip(a, b, strict=True)] if paired else [x - v[0] for v in (a, b) for x in v]
+    if max(noise) - min(noise) <= ROUNDING * max(map(abs, (*a, *b))):
+        return False
     found = stats.ttest_rel(a, b) if paired else stats.ttest_ind(a, b, equal_var=False)
     return better and float(found.pvalue) <= ALPHA

@@ -1,7 +1,8 @@
 """Mean, spread, and t tests between rows: what a difference of two rows amounts to.
 
-Figures are those of `scipy.stats.ttest_rel` and of `ttest_ind` with `equal_var=False`. A sample is a value for each
-pretraining; several fine-tunings of one are averaged before (`replicates.py`).
+Figures are those of `scipy.stats.ttest_rel` and of `ttest_ind` with `equal_var=False`, but where nothing varies:
+figures on a few hundred images move in steps, so that a few equal differences are a coincidence of rounding, not
+certainty. A sample is a value for each pretraining; several fine-tunings of one are averaged before (`replicates.py`).
 """
 
 import math
@@ -16,6 +17,8 @@ ALPHA = 0.05
 """A difference holds where its adjusted p is at most this."""
 FEWEST = 3
 """Pretrainings of a row, or pairs of them, below which no test is made."""
+ROUNDING = 1e-12
+"""Share of the largest figure; what varies by no more is equal but for the rounding of floats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,8 @@ class Comparison:
 
     difference: float
     p: float
-    interval: tuple[float, float]
-    """95 % confidence interval of the difference, by itself: not adjusted for other tests."""
+    interval: tuple[float, float] | None
+    """95 % confidence interval of the difference, by itself: not adjusted for other tests. None of equal samples."""
 
 
 def mean(values: Sequence[float]) -> float:
@@ -41,16 +44,17 @@ def standard_deviation(values: Sequence[float]) -> float | None:
     return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))
 
 
-def paired_t_test(ours: Sequence[float], base: Sequence[float]) -> Comparison:
-    """Test the differences of at least two pairs against zero (Student 1908)."""
+def paired_t_test(ours: Sequence[float], base: Sequence[float]) -> Comparison | None:
+    """Test the differences of at least two pairs against zero (Student 1908); None where all are the same one."""
     differences = [a - b for a, b in zip(ours, base, strict=True)]
     spread = standard_deviation(differences)
     assert spread is not None
-    return _test(mean(differences), spread / math.sqrt(len(differences)), len(differences) - 1)
+    error = spread / math.sqrt(len(differences))
+    return _test(mean(differences), error, len(differences) - 1, max(map(abs, (*ours, *base))))
 
 
-def welch_t_test(ours: Sequence[float], base: Sequence[float]) -> Comparison:
-    """Test two independent samples of at least two values each, of unlike variance (Welch 1947)."""
+def welch_t_test(ours: Sequence[float], base: Sequence[float]) -> Comparison | None:
+    """Test two independent samples of at least two values each, of unlike variance (Welch 1947); None as above."""
     parts = []
     for values in (ours, base):
         spread = standard_deviation(values)
@@ -58,7 +62,8 @@ def welch_t_test(ours: Sequence[float], base: Sequence[float]) -> Comparison:
         parts.append(spread**2 / len(values))
     variance = sum(parts)
     weights = sum(part**2 / (len(values) - 1) for part, values in zip(parts, (ours, base), strict=True))
-    return _test(mean(ours) - mean(base), math.sqrt(variance), variance**2 / weights if weights else math.inf)
+    freedom = variance**2 / weights if weights else math.inf
+    return _test(mean(ours) - mean(base), math.sqrt(variance), freedom, max(map(abs, (*ours, *base))))
 
 
 def adjust(ps: Sequence[float]) -> list[float]:
@@ -72,7 +77,7 @@ def adjust(ps: Sequence[float]) -> list[float]:
 
 
 def judge(difference: float, p: float | None, *, higher_is_better: bool) -> Verdict:
-    """Say what a difference amounts to, by its adjusted p; None where there are too few runs for a test."""
+    """Say what a difference amounts to, by its adjusted p; None where there is too little for a test."""
     if p is None:
         return Verdict.TOO_FEW
     if p > ALPHA or difference == 0:
@@ -80,10 +85,10 @@ def judge(difference: float, p: float | None, *, higher_is_better: bool) -> Verd
     return Verdict.BETTER if (difference > 0) == higher_is_better else Verdict.WORSE
 
 
-def _test(difference: float, error: float, freedom: float) -> Comparison:
-    """Test a difference of a standard error; one without any error is certain."""
-    if error == 0:
-        return Comparison(difference, float(difference == 0), (difference, difference))
+def _test(difference: float, error: float, freedom: float, largest: float) -> Comparison | None:
+    """Test a difference of a standard error; one without any error tells nothing of its noise, unless it is none."""
+    if error <= ROUNDING * largest:
+        return Comparison(difference, 1.0, None) if abs(difference) <= ROUNDING * largest else None
     p = 2 * float(stdtr(freedom, -abs(difference / error)))
     reach = float(stdtrit(freedom, 1 - ALPHA / 2)) * error
     return Comparison(difference, p, (difference - reach, difference + reach))

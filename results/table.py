@@ -37,9 +37,9 @@ class Difference:
 
     value: float
     p: float | None
-    """Of the stated test, adjusted for the tests of one column; None where there are too few runs."""
+    """Of the stated test, adjusted for the tests of one column; None where runs are too few, or do not vary."""
     interval: tuple[float, float] | None
-    """95 % confidence interval; None as `p`."""
+    """95 % confidence interval; None as `p`, and of samples that are equal."""
     verdict: Verdict
     runs: int
     """Pairs of pretrainings for a paired test, else the smaller of both rows' numbers of pretrainings."""

@@ -160,7 +160,9 @@ def test_a_mark_for_something_else_does_not_say_that_a_protocol_is_another() -> 
     assert "'SuperInfo' was measured otherwise without a mark" in fault
 
 
-@pytest.mark.parametrize("values", [[51.0, 50.0, 53.0, 51.0], BETTER[:2]], ids=["noise", "too few"])
+@pytest.mark.parametrize(
+    "values", [[51.0, 50.0, 53.0, 51.0], BETTER[:2], [50.5, 51.5, 52.5, 51.0]], ids=["noise", "too few", "level"]
+)
 def test_a_best_in_bold_inside_noise_is_found(values: list[float]) -> None:
     table = build(declared(), store(runs(SIMCLR, METHOD), runs(TERM, values)))
     (fault,) = find_table_faults(changed(table, "SuperInfo", best=True))

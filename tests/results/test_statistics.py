@@ -32,6 +32,7 @@ def samples(seed: int) -> tuple[list[float], list[float]]:
 def test_a_paired_test_is_scipys(seed: int) -> None:
     a, b = samples(seed)
     found, expected = paired_t_test(a, b), stats.ttest_rel(a, b)
+    assert found is not None
     assert found.p == pytest.approx(expected.pvalue, rel=1e-9, abs=1e-12)
     assert found.difference == pytest.approx(np.mean(a) - np.mean(b), abs=1e-12)
     assert found.interval == pytest.approx(tuple(expected.confidence_interval(0.95)), rel=1e-12, abs=1e-12)
@@ -42,12 +43,15 @@ def test_welchs_test_is_scipys(seed: int) -> None:
     a, _ = samples(seed)
     _, b = samples(seed + 1000)
     found, expected = welch_t_test(a, b), stats.ttest_ind(a, b, equal_var=False)
+    assert found is not None
     assert found.p == pytest.approx(expected.pvalue, rel=1e-9, abs=1e-12)
     assert found.interval == pytest.approx(tuple(expected.confidence_interval(0.95)), rel=1e-12, abs=1e-12)
 
 
 def test_students_own_data_give_the_figures_in_every_textbook() -> None:
     paired, welch = paired_t_test(*SLEEP), welch_t_test(*SLEEP)
+    assert paired is not None
+    assert welch is not None
     assert paired.difference == pytest.approx(-1.58, abs=1e-12)
     assert paired.p == pytest.approx(0.00283289, abs=5e-9)  # R: t.test(extra ~ group, sleep, paired = TRUE)
     assert paired.interval == pytest.approx((-2.4598858, -0.7001142), abs=5e-8)
@@ -69,25 +73,55 @@ def test_one_value_has_no_spread() -> None:
 
 def test_equal_samples_do_not_differ() -> None:
     for found in (paired_t_test([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]), welch_t_test([2.0] * 3, [2.0] * 3)):
-        assert found == Comparison(0.0, 1.0, (0.0, 0.0))
+        assert found == Comparison(0.0, 1.0, None)
+    rounded = paired_t_test([0.1 + 0.2, 1.0, 2.0], [0.3, 1.0, 2.0])
+    assert rounded is not None
+    assert (rounded.p, rounded.interval) == (1.0, None)
 
 
-def test_a_difference_without_any_spread_is_certain() -> None:
-    """The limit of ever smaller spreads; scipy has it too, with a warning."""
-    for found in (paired_t_test([2.0, 3.0, 4.0], [1.0, 2.0, 3.0]), welch_t_test([2.0] * 3, [1.0] * 3)):
-        assert found == Comparison(1.0, 0.0, (1.0, 1.0))
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [(50.0, 50.5), (52.5, 53.0), (48.0, 48.5)],  # on 200 images
+        [(50.1, 50.4), (52.2, 52.5), (48.3, 48.6)],
+        [(0.1 + 0.2, 0.1), (0.5, 0.3), (0.9, 0.7)],
+        [(1e-9, 3e-9), (2e-9, 4e-9), (5e-9, 7e-9)],
+    ],
+    ids=["exact", "rounded", "fractions", "small"],
+)
+def test_a_difference_that_is_the_same_in_every_pair_is_not_tested(pairs: list[tuple[float, float]]) -> None:
+    ours, base = zip(*pairs, strict=True)
+    assert paired_t_test(ours, base) is None
+    assert welch_t_test(ours, base) is not None
+
+
+def test_samples_without_any_spread_are_not_tested() -> None:
+    assert welch_t_test([2.0] * 3, [1.0] * 3) is None
+    assert welch_t_test([0.3, 0.1 + 0.2, 0.3], [1.0] * 3) is None
+
+
+def test_differences_that_vary_by_the_smallest_step_are_tested() -> None:
+    ours, base = [50.5, 53.0, 48.6], [50.0, 52.5, 48.0]  # on 1,000 images
+    found = paired_t_test(ours, base)
+    assert found is not None
+    assert found.p == pytest.approx(stats.ttest_rel(ours, base).pvalue, rel=1e-9)
 
 
 def test_one_sample_without_spread_is_scipys_too() -> None:
     a, b = [1.0, 2.0, 4.0], [3.0, 3.0, 3.0]
-    assert welch_t_test(a, b).p == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue, abs=1e-12)
+    found = welch_t_test(a, b)
+    assert found is not None
+    assert found.p == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue, abs=1e-12)
 
 
 def test_thousands_of_seeds_are_scipys_too() -> None:
     draw = np.random.default_rng(1)
     a, b = list(draw.normal(70, 1, 5000)), list(draw.normal(70.05, 1, 5000))
-    assert paired_t_test(a, b).p == pytest.approx(stats.ttest_rel(a, b).pvalue, rel=1e-9)
-    assert welch_t_test(a, b).p == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue, rel=1e-9)
+    paired, welch = paired_t_test(a, b), welch_t_test(a, b)
+    assert paired is not None
+    assert welch is not None
+    assert paired.p == pytest.approx(stats.ttest_rel(a, b).pvalue, rel=1e-9)
+    assert welch.p == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue, rel=1e-9)
 
 
 def test_pairs_of_unequal_number_are_refused() -> None:

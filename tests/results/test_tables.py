@@ -74,6 +74,18 @@ def test_the_number_of_tests_that_holms_method_adjusts_is_said() -> None:
     assert "for the 1 to 2 tests of a column" in table.method
 
 
+def test_a_difference_that_is_the_same_for_every_seed_is_not_told_and_not_bold() -> None:
+    measured = store(runs(SIMCLR, [50.0, 52.5, 48.0]), runs(TERM, [50.5, 53.0, 48.5]))
+    table = build(declaration(rows=ROWS), measured)
+    difference = cell(table, "SuperInfo").difference
+    assert difference is not None
+    assert (difference.value, difference.verdict) == (0.5, Verdict.TOO_FEW)
+    assert (difference.p, difference.interval) == (None, None)
+    assert not cell(table, "SuperInfo").best
+    assert "the same in every pretraining" in table.method
+    assert "Fewer than" not in table.method
+
+
 def test_rows_of_other_seeds_are_compared_by_welchs_test() -> None:
     shifted = [run(TERM, value, seed + 1) for seed, value in enumerate(BETTER)]
     for kind, row in (("paired", shifted), ("welch", runs(TERM, BETTER))):
