@@ -48,7 +48,7 @@ def render_committed(tables: list[Table], store: Store, root: Path = ROOT) -> di
     shown = shown_tables(root)
     for path, names in shown.items():
         blocks = {name: FORMATS["md"]([by_name[name]]) for name in names if name in by_name}
-        files[path] = BLOCK.sub(partial(_block, blocks=blocks), path.read_text()).encode()
+        files[path] = BLOCK.sub(partial(_block, blocks=blocks), path.read_text(encoding="utf-8")).encode()
     for table in filter(None, map(by_name.get, shown.get(root / README, ()))):
         if picture := next(filter(None, map(_picture, reversed(table.lines))), None):
             files[store.folder / f"{table.name}.png"] = picture.read_bytes()
@@ -58,7 +58,7 @@ def render_committed(tables: list[Table], store: Store, root: Path = ROOT) -> di
 def shown_tables(root: Path = ROOT) -> dict[Path, tuple[str, ...]]:
     """Return the documents that show tables, the README first, each with the names of its tables."""
     pages = (root / README, *sorted((root / "docs").glob("*.md")))
-    found = {path: tuple(block["name"] for block in BLOCK.finditer(path.read_text())) for path in pages}
+    found = {path: tuple(block["name"] for block in BLOCK.finditer(path.read_text(encoding="utf-8"))) for path in pages}
     return {path: names for path, names in found.items() if names}
 
 

@@ -45,10 +45,10 @@ def main() -> None:
     check = parser.parse_args().check
     for name in PARTS:
         path = PAGES / name
-        before = path.read_text()
+        before = path.read_text(encoding="utf-8")
         after = rendered(name, before)
         if not check:
-            path.write_text(after)
+            path.write_text(after, encoding="utf-8")
         elif masked(after) != masked(before):
             sys.exit(f"{path}: not what the program says; run scripts/render_docs.py")
 

@@ -1,5 +1,6 @@
 """The house keeps its own rules: each tool runs over the tree with the configuration in pyproject.toml."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,18 @@ def test_imports_go_one_way() -> None:
 
 def test_nothing_is_misspelt() -> None:
     check("codespell", *ROOMS, *(name for name in PROSE if (ROOT / name).exists()))
+
+
+@pytest.mark.parametrize("room", ["results", "scripts"])
+def test_text_files_are_utf8_whatever_the_locale(room: str) -> None:
+    found = []
+    for path in (ROOT / room).rglob("*.py"):
+        calls = [node for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.Call)]
+        for call in calls:
+            named = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+            if named in {"read_text", "write_text"} and "encoding" not in {one.arg for one in call.keywords}:
+                found.append(f"{path.relative_to(ROOT)}:{call.lineno}")
+    assert found == []
 
 
 def test_there_is_no_package_under_tests() -> None:

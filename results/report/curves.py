@@ -26,7 +26,7 @@ def read_curve(row: str, path: Path, x: str, y: str) -> Curve | None:
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        texts = path.read_text(errors="replace").splitlines()
+        texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except (FileNotFoundError, IsADirectoryError):
         return
     for text in texts:

@@ -67,7 +67,7 @@ def _render(
         undefined=StrictUndefined,
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    script = "\n".join((TEMPLATES / name).read_text() for name in SCRIPTS)
+    script = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
     apart = list(_apart(store, broken))
     return environment.get_template("page.html.jinja").render(
         title=TITLE,
@@ -104,7 +104,7 @@ def _policy(script: str) -> str:
 
 def _style() -> str:
     fonts = f":root {{ --font: {_names(FONT)}; --monospace: {_names(MONOSPACE)}; }}\n"
-    return css_variables() + fonts + (TEMPLATES / "style.css").read_text()
+    return css_variables() + fonts + (TEMPLATES / "style.css").read_text(encoding="utf-8")
 
 
 def _names(fonts: Sequence[str]) -> str:

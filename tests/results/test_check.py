@@ -2,8 +2,11 @@
 
 import json
 import math
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -130,6 +133,23 @@ def test_every_published_number_that_is_wrong_is_found(root: Path) -> None:
     assert first.startswith(f"{moco}:2: `source`")
     assert second.startswith(f"{moco}:3: ")
     assert "percent" in second
+
+
+def test_a_checkout_is_checked_and_written_as_utf8_in_any_locale(root: Path) -> None:
+    edit(root / "README.md", "# A", "# Ä ± Δ")
+    edit(root / PAGE, "Δ", "?")
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom results.check import check_committed\n"
+        "from results.committed import write_committed\nfrom results.records import read_store\n"
+        "root = Path(sys.argv[1])\nstore = read_store(root / 'results' / 'records')\n"
+        "assert len(check_committed(store, root)) == 1\nwrite_committed(store, root)\n"
+        "assert check_committed(store, root) == []"
+    )
+    plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-c", program, str(root)]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | plain, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (root / "README.md").read_text(encoding="utf-8").startswith("# Ä ± Δ")
 
 
 def test_records_and_manifests_behind_links_are_checked_where_they_are_read(root: Path, tmp_path: Path) -> None:
