@@ -55,4 +55,5 @@ def build_fabric(recipe: PretrainRecipe, device: str, devices: int) -> Fabric:
 
 def _data_parallel() -> DDPStrategy:
     # A queue is the same in every process, and of the statistics the first process's are exported.
-    return DDPStrategy(gradient_as_bucket_view=True, **processes.buffers_left_alone())
+    left_alone = processes.buffers_left_alone()
+    return DDPStrategy(timeout=processes.PATIENCE, gradient_as_bucket_view=True, **left_alone)
