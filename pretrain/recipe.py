@@ -237,7 +237,7 @@ class PretrainRecipe(Spec):
     """Processes that make views, for each process that trains; 0 makes them in the training process."""
     channels_last: Annotated[bool, NotIdentity] = True
     compile: Annotated[bool, NotIdentity] = False
-    """Compile the encoder (torch.compile)."""
+    """Compile the encoder, and a momentum target's (torch.compile)."""
     max_unreadable: Annotated[float, NotIdentity] = Field(default=0.01, ge=0, le=1)
     """Share of the images that may be unreadable: each gives its place to the next one, and is told."""
     log_every: Annotated[int, NotIdentity] = Field(default=10, ge=1)
