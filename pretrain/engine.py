@@ -29,6 +29,7 @@ from superinfo.runs import StopSignal, interruptible, locked, reset_peak_memory
 from superinfo.spec import identity_hash
 from superinfo.state import newest_state, read_state, save_state
 from superinfo.views import TwoViews
+from superinfo.workers import workers_for
 
 INTERRUPTED = "interrupted"
 """Lies in the folder of a run that a signal stopped: torchrun and Slurm swallow the exit code that says so."""
@@ -126,7 +127,8 @@ class _Run:
         with ExitStack() as stack:
             stop = stack.enter_context(StopSignal())
             on_gpu = fabric.device.type == "cuda"
-            loaded = stack.enter_context(load_batches(dataset, self.batches, recipe.workers, pin=on_gpu))
+            workers = workers_for(recipe.workers, self.agreement)
+            loaded = stack.enter_context(load_batches(dataset, self.batches, workers, pin=on_gpu))
             log, advance = self._watched(stack)
             for batch in self.clock.timed(loaded):
                 moment = Moment(self.step, self.batches.steps_per_epoch, recipe.epochs)

@@ -234,7 +234,8 @@ class PretrainRecipe(Spec):
     """Batch norm over the chunks of all processes; on GPUs alone, see the manifest for what ran."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     workers: Annotated[int, NotIdentity] = Field(default=0, ge=0)
-    """Processes that make views, for each process that trains; 0 makes them in the training process."""
+    """Processes that make views, for each process that trains, at most as many as it has cores; 0 makes them in the
+    training process."""
     channels_last: Annotated[bool, NotIdentity] = True
     compile: Annotated[bool, NotIdentity] = False
     """Compile the encoder, and a momentum target's (torch.compile)."""

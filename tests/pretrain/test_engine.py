@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from pretrain.engine import pretrain
+from pretrain.learner import Learner
 from pretrain.model import build_model
 from superinfo.artifacts import MANIFEST, Manifest, load_checkpoint, tensors_sha256
 from superinfo.encoders import load_encoder
@@ -53,6 +55,19 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
     alone = pretrain(recipe(), seed=0, runs=tmp_path / "a", device="cpu")
     helped = pretrain(recipe(workers=2), seed=0, runs=tmp_path / "b", device="cpu")
     assert tensors_sha256(load_checkpoint(alone)[1]) == tensors_sha256(load_checkpoint(helped)[1])
+
+
+def test_no_more_workers_are_started_than_there_are_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learn, seen = Learner.learn, set()
+
+    def look(*arguments: Any) -> Any:
+        seen.add(len(multiprocessing.active_children()))
+        return learn(*arguments)
+
+    monkeypatch.setattr(Learner, "learn", look)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
+    pretrain(recipe(workers=3), seed=0, runs=tmp_path, device="cpu")
+    assert seen == {1}
 
 
 def test_seeds_change_the_encoder(tmp_path: Path) -> None:
