@@ -1,9 +1,11 @@
 """The training loop: images in, checkpoint.pt out."""
 
 import math
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import torch
 from lightning_fabric import Fabric
 
 from pretrain.batches import Batches, TwoViewImages, load_batches
@@ -51,7 +53,8 @@ def pretrain(
     `command` is the line that repeats the run, for its manifest.
     Under torchrun or srun the processes are those that they start; otherwise this script is started `devices` times.
     The first process alone says, writes and raises; where it raises, the others exit.
-    Raises UserError on bad data, Diverged on a loss that is not finite, Interrupted on SIGTERM and SIGUSR1.
+    Raises UserError on bad data and where a GPU's memory is too small, Diverged on a loss that is not finite,
+    Interrupted on SIGTERM and SIGUSR1.
     """
     path = checkpoint_path(recipe, seed, runs)
     if not started_by_a_launcher() and _finished(path, recipe):
@@ -67,7 +70,8 @@ def pretrain(
             return _finished(path, recipe)
 
         if not agreement.first(finished):
-            _Run(recipe, seed, runs, fabric, agreement).train(command)
+            with _within_memory(recipe, fabric.world_size):
+                _Run(recipe, seed, runs, fabric, agreement).train(command)
     return path
 
 
@@ -78,6 +82,22 @@ def _finished(path: Path, recipe: PretrainRecipe) -> bool:
     if info.recipe_hash != identity_hash(recipe):
         raise UserError(f"{path}: checkpoint of another recipe, {info.name}; move it out of this run's folder")
     return True
+
+
+@contextmanager
+def _within_memory(recipe: PretrainRecipe, processes: int) -> Iterator[None]:
+    """Say what to do where a GPU has not enough memory, in whichever process that is."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        share = recipe.batch_size // processes
+        chunk = min(recipe.chunk_size or share, share)
+        smaller = [size for size in range(2, chunk // 2 + 1) if share % size == 0]
+        changes = [f"--set chunk_size={size}" for size in smaller[-1:]]
+        changes += ["--set precision=bf16-mixed"] * (recipe.precision == "32-true")
+        anew = f"{' or '.join(changes)} starts anew; " if changes else ""
+        what = f"{recipe.name}: out of GPU memory with {chunk} images at once"
+        raise UserError(f"{what}; {anew}on a GPU with more the same command resumes") from None
 
 
 class _Run:
