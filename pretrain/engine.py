@@ -175,6 +175,8 @@ class _Run:
             metrics = log.last if log else {}
         if fabric.is_global_zero:
             encoder, execution = self.learner.bare.encoder, self.learner.execution()
+            if self.batches.first_step:
+                execution["resumed_at_step"] = self.batches.first_step
             publish(self.folder, command, recipe, self.seed, encoder, metrics, execution, self.clock.total())
         fabric.barrier()
         return None
