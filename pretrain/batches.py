@@ -102,7 +102,7 @@ def load_batches(dataset: TwoViewImages, batches: Batches, workers: int, pin: bo
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=_stack,
-        pin_memory=pin,
+        pin_memory=pin and batches.pieces == 1,  # else once they are joined
         worker_init_fn=start_worker,
     )
     iterator = iter(loader)

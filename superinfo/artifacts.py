@@ -191,7 +191,7 @@ class Manifest(JsonArtifact):
     """Of the last logged step: losses in nats, rates in images/s."""
     execution: dict[str, str | int] = Field(default_factory=dict)
     """How its last session ran, where that may differ between runs of one recipe: processes, device, precision, what
-    batch norm saw."""
+    batch norm saw, and the step that it was resumed at, if it was."""
     cost: Cost
     provenance: Provenance
 

@@ -1,11 +1,26 @@
-"""Processes that load data for another: how they start, and that they end with it."""
+"""Processes that load data for another: how many they are, how they start, and that they end with it."""
 
+import os
 import signal
+import socket
 from collections.abc import Iterator
 from typing import Any
 
 import cv2
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+
+from superinfo.processes import Agreement, rank
+
+
+def workers_for(asked: int, agreement: Agreement) -> int:
+    """Return how many workers this process has: what is asked for, but no more than its share of the cores, or one.
+
+    Processes of a run share the cores that each of them may use, as on one machine where nobody binds them.
+    """
+    machine, mine = socket.gethostname(), os.sched_getaffinity(0)
+    everyone = agreement.merged({rank(): (machine, mine)}).values()
+    share = sum(1 / sum(where == machine and core in theirs for where, theirs in everyone) for core in mine)
+    return min(asked, max(1, round(share)))
 
 
 def start_worker(worker: int) -> None:
