@@ -94,6 +94,7 @@ def test_a_run_asked_for_fewer_images_starts_anew_and_says_so(
     told = capsys.readouterr().err
     assert "begun with IMS_PER_BATCH 2, now 1, BASE_LR" in told
     assert "as images_per_device asks, it starts anew" in told
+    assert "1 images an iteration, 1 in each of 1 process" in told
     assert "resumed" not in told
     assert "SOLVER.IMS_PER_BATCH: 1 instead of 2 (1 process of 1 images)" in record.deviations
     assert not list(tmp_path.rglob(f"{PATTERN}*"))
