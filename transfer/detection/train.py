@@ -87,11 +87,11 @@ def train(
         return Trained(model, done["seconds"], done["notes"])
     with refused(f"{title}: cannot be trained"):
         trainer = Trainer(cfg, title, run_hash, save_minutes, state)
-    split.forget_objects()
-    trainer.begin(start, notes)
-    trainer.evaluate_with(evaluation, evaluate_every)
-    trainer.agreement.first(lambda: detect_in_first_image(cfg, trainer.bare))
     try:
+        split.forget_objects()
+        trainer.begin(start, notes)
+        trainer.evaluate_with(evaluation, evaluate_every)
+        trainer.agreement.first(lambda: detect_in_first_image(cfg, trainer.bare))
         with _explained(trainer):
             trainer.train()
     finally:
