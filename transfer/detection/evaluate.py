@@ -91,7 +91,8 @@ def count_detector_flops(cfg: CfgNode, model: nn.Module) -> tuple[float, str]:
     first = _first_input(cfg)
     counted = FlopCountAnalysis(model.eval(), [first])
     counted.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    return float(counted.total()), "x".join(map(str, (1, *first["image"].shape)))
+    with _within_memory(Path(cfg.OUTPUT_DIR).name):
+        return float(counted.total()), "x".join(map(str, (1, *first["image"].shape)))
 
 
 def _first_input(cfg: CfgNode) -> dict[str, Any]:
