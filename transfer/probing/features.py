@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from superinfo.files import exclusive, new_folder
 from superinfo.progress import progress, say
 from superinfo.spec import identity
 from superinfo.views import PARAMETERS, Pixels, TwoViews, ViewSpec, view_generator
+from superinfo.workers import loaded, start_worker
 from transfer.probing.encoder import Subject
 from transfer.probing.labelled import Floats
 from transfer.probing.pixels import evaluated, normalisation, normalised
@@ -134,11 +134,12 @@ class FeatureStore:
             collate_fn=list,
             worker_init_fn=start_worker,
         )
-        with progress(f"{split.field}: features", len(split.indices), "images") as advance:
+        title = f"{split.field}: features"
+        with loaded(loader) as shown_images, progress(title, len(split.indices), "images") as advance:
 
             def batches() -> Iterator[tuple[Indices, Pixels, Floats]]:
                 unreadable = 0
-                for batch in loader:
+                for batch in shown_images:
                     for reason in (shown for _, shown in batch if isinstance(shown, str)):
                         unreadable += 1
                         if unreadable <= TOLD:
@@ -173,13 +174,6 @@ class _ShownImages(Dataset[tuple[int, Shown | str]]):
             return row, self.show(self.split.images[index], index)
         except UserError as error:
             return row, str(error)
-
-
-def start_worker(worker: int) -> None:
-    """Use one thread, and leave it to the main process to answer the signals that a scheduler sends to all."""
-    cv2.setNumThreads(0)
-    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _reason(split: Split, row: int) -> str:

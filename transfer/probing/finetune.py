@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +26,8 @@ from superinfo.progress import Advance, progress, say
 from superinfo.runs import StopSignal
 from superinfo.state import newest_state, read_state, remove_states, save_state
 from superinfo.views import Pixels, ViewSpec, draw_view, view_generator
-from transfer.probing.features import TOLD, FeatureStore, start_worker
+from superinfo.workers import loaded, start_worker
+from transfer.probing.features import TOLD, FeatureStore
 from transfer.probing.pixels import normalised
 from transfer.probing.recipe import FinetuneSpec
 from transfer.probing.scores import scores
@@ -92,12 +94,15 @@ class _Run:
         title = f"{self.trial.recipe.name}: fine-tuning"
         with (
             StopSignal() as stop,
+            loaded(self._loader()) as batches,
             progress(title, self.total * self.batch_size, "images", self.step * self.batch_size) as advance,
         ):
             saved = time.monotonic()
             self.model.train()
-            for pixels, labels in self._batches():
-                self._learn(pixels, labels, advance)
+            for batch in batches:
+                for shown in batch:
+                    self._note_unreadable(shown.unreadable)
+                self._learn(batch, advance)
                 self.step += 1
                 due = time.monotonic() - saved > 60 * self.task.save_minutes
                 if self.step < self.total and (stop.received or due):
@@ -129,13 +134,15 @@ class _Run:
         predicted = logits.argmax(dim=1).cpu().numpy()
         return Outcome(scores(predicted, found.labels, trial.recipe.metric), len(found.labels), tuple(notes))
 
-    def _learn(self, pixels: Tensor, labels: Tensor, advance: Advance) -> None:
+    def _learn(self, batch: "list[_Shown]", advance: Advance) -> None:
         rate = 0.5 * (1 + math.cos(math.pi * self.step / self.total))
         for group, lr in zip(
             self.optimizer.param_groups, (self.task.lr, self.task.head_lr or self.task.lr), strict=True
         ):
             group["lr"] = lr * rate
         store = self.trial.store
+        pixels = torch.from_numpy(np.stack([shown.pixels for shown in batch]))
+        labels = torch.tensor([shown.label for shown in batch])
         images = normalised(pixels.to(self.trial.device), store.mean, store.std)
         loss = F.cross_entropy(self.model(images), labels.to(self.trial.device))
         self._check_finite(loss)
@@ -144,9 +151,9 @@ class _Run:
         self.optimizer.step()
         advance(self.batch_size, f"loss {loss.item():.3f}")
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _loader(self) -> DataLoader[Any]:
         cv2.setNumThreads(0)
-        loader: DataLoader[_Shown] = DataLoader(
+        return DataLoader(
             _TrainingImages(self.trial, self.task, self.split),
             batch_sampler=_Order(
                 len(self.split.indices), self.batch_size, self.task.epochs, self.trial.seed, self.step
@@ -155,13 +162,6 @@ class _Run:
             collate_fn=list,
             worker_init_fn=start_worker,
         )
-        for batch in loader:
-            for shown in batch:
-                self._note_unreadable(shown.unreadable)
-            yield (
-                torch.from_numpy(np.stack([shown.pixels for shown in batch])),
-                torch.tensor([shown.label for shown in batch]),
-            )
 
     def _note_unreadable(self, reasons: tuple[str, ...]) -> None:
         most = self.trial.recipe.max_unreadable

@@ -1,5 +1,7 @@
 """Frozen features: those of the encoder itself, extracted once, kept by what they depend on."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from transfer.probing.splits import Split
 
 MakeCheckpoint = Callable[..., Path]
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[3]
 
 
 def recipe(task: dict[str, Any] | None = None, **changes: Any) -> ProbeRecipe:
@@ -67,6 +70,29 @@ def test_kept_features_are_those_of_the_encoder(
 
     monkeypatch.setattr(store.subject.encoder, "forward", refuse)
     assert np.array_equal(store.of(images).values, found.values)
+
+
+FAILS_IN_EXTRACTION = """
+import sys
+from pathlib import Path
+from tests.transfer.probing import tiny
+from transfer.probing import features
+from transfer.probing.probe import probe
+
+def fail(*_):
+    raise ValueError("broken off")
+
+features.normalised = fail
+root = Path(sys.argv[1])
+probe(tiny.recipe(tiny.folders(root), {"kind": "knn"}, workers=1, batch_size=2), None, 0, root / "runs", "cpu")
+"""
+
+
+def test_a_probe_that_fails_ends_with_its_workers(tmp_path: Path) -> None:
+    """They ignore the signal by which Python ends them when it exits, and waits for them without end."""
+    command = [sys.executable, "-c", FAILS_IN_EXTRACTION, str(tmp_path)]
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stderr.endswith("ValueError: broken off\n")
 
 
 def test_what_features_depend_on_has_features_of_its_own(subject: Subject, tmp_path: Path) -> None:
