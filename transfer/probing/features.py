@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ TOLD = 5
 Shown = tuple[Pixels, Floats]
 """What is shown of an image: k pictures `(k, S, S, 3)`, and the parameters drawn for each, `(k, P)`."""
 Show = Callable[[Pixels, int], Shown]
+"""Of an image and its index. Workers that are not forked get it pickled."""
 
 
 @dataclass(frozen=True)
@@ -64,23 +66,14 @@ class FeatureStore:
         Raises UserError if too many images cannot be read, or if features are not finite.
         """
         recipe = self.recipe
-
-        def show(image: Pixels, _: int) -> Shown:
-            return evaluated(image, recipe)[None], np.zeros((1, 0), np.float32)
-
-        found = self._kept(split, [recipe.input_size, recipe.transform], 1, show)
+        found = self._kept(split, [recipe.input_size, recipe.transform], 1, partial(_show_whole, recipe))
         return Features(found.values[:, 0], found.labels, found.indices, found.parameters[:, 0])
 
     def of_views(self, split: Split, views: ViewSpec, seed: int) -> Features:
         """Return the features of two views of each image with the parameters drawn for them; raises as `of` does."""
         size = self.recipe.input_size
         pair = TwoViews(views, size, self.mean, self.std)
-
-        def show(image: Pixels, index: int) -> Shown:
-            (v1, p1), (v2, p2) = pair.pixels(image, view_generator(seed, 0, index))
-            return np.stack([v1, v2]), np.stack([p1, p2])
-
-        return self._kept(split, [size, identity(views), seed], 2, show)
+        return self._kept(split, [size, identity(views), seed], 2, partial(_show_views, pair, seed))
 
     def _kept(self, split: Split, shape: list[Any], pictures: int, show: Show) -> Features:
         key = [FORMAT, self.subject.tensors_sha256, split.data_hash, self.mean, self.std, *shape]
@@ -174,6 +167,15 @@ class _ShownImages(Dataset[tuple[int, Shown | str]]):
             return row, self.show(self.split.images[index], index)
         except UserError as error:
             return row, str(error)
+
+
+def _show_whole(recipe: ProbeRecipe, image: Pixels, _: int) -> Shown:
+    return evaluated(image, recipe)[None], np.zeros((1, 0), np.float32)
+
+
+def _show_views(pair: TwoViews, seed: int, image: Pixels, index: int) -> Shown:
+    (v1, p1), (v2, p2) = pair.pixels(image, view_generator(seed, 0, index))
+    return np.stack([v1, v2]), np.stack([p1, p2])
 
 
 def _reason(split: Split, row: int) -> str:

@@ -1,8 +1,9 @@
 """Frozen features: those of the encoder itself, extracted once, kept by what they depend on."""
 
+import multiprocessing
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,25 @@ def test_kept_features_are_those_of_the_encoder(
 
     monkeypatch.setattr(store.subject.encoder, "forward", refuse)
     assert np.array_equal(store.of(images).values, found.values)
+
+
+@pytest.fixture
+def spawned() -> Iterator[None]:
+    """Start processes as macOS does. Linux, from Python 3.14 on, asks as much of what they are given."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("spawn", force=True)
+    yield
+    multiprocessing.set_start_method(before, force=True)
+
+
+@pytest.mark.usefixtures("spawned")
+def test_workers_that_are_not_forked_make_the_same_features(subject: Subject, tmp_path: Path) -> None:
+    images = split(tiny.write_folder(tmp_path / "images", 2), tmp_path)
+    alone, helped = (FeatureStore(subject, recipe(workers=n), tmp_path / f"kept{n}", CPU) for n in (0, 1))
+    assert np.array_equal(alone.of(images).values, helped.of(images).values)
+    views = [store.of_views(images, ViewSpec(), seed=5) for store in (alone, helped)]
+    assert np.array_equal(views[0].values, views[1].values)
+    assert np.array_equal(views[0].parameters, views[1].parameters)
 
 
 FAILS_IN_EXTRACTION = """
