@@ -93,7 +93,10 @@ def file_sha256(path: Path) -> str:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path` that becomes `path` if the block succeeds, and is removed if not."""
+    """Yield a temporary folder beside `path` that becomes `path` if the block succeeds, and is removed if not.
+
+    Its files are flushed to disk before, as it is trusted whenever it is there. An OSError of that names `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     for other in path.parent.glob(f".{path.name}.*.tmp"):
@@ -104,9 +107,22 @@ def new_folder(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        try:
+            _flush(temporary)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
         temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _flush(folder: Path) -> None:
+    for place in (*folder.rglob("*"), folder):
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager

@@ -149,6 +149,34 @@ def test_a_new_folder_appears_whole(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["set"]
 
 
+def test_a_new_folder_is_on_disk_before_it_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed = set()
+
+    def remember(descriptor: int) -> None:
+        assert not (tmp_path / "set").exists()
+        flushed.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", remember)
+    with new_folder(tmp_path / "set") as temporary:
+        (temporary / "sub").mkdir()
+        for name in ("a", "sub/b"):
+            (temporary / name).write_text(name)
+    assert flushed == {(tmp_path / "set" / name).stat().st_ino for name in (".", "a", "sub", "sub/b")}
+
+
+def test_a_disk_that_cannot_hold_a_new_folder_is_told_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output error") as caught, new_folder(tmp_path / "set") as temporary:
+        (temporary / "a").write_text("a")
+    assert caught.value.filename == str(tmp_path / "set")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("interruption", [RuntimeError, KeyboardInterrupt])
 def test_a_new_folder_that_fails_does_not_appear(tmp_path: Path, interruption: type[BaseException]) -> None:
     def make() -> None:
