@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from superinfo.files import (
     file_sha256,
     is_held,
     new_folder,
+    remove_folder,
     write_atomically,
     write_bytes,
     write_json,
@@ -207,6 +209,28 @@ def test_a_new_folder_never_replaces_one_with_files(tmp_path: Path) -> None:
         (temporary / "a").write_text("a")
     assert (tmp_path / "set" / "mine").read_text() == "kept"
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_a_folder_that_is_being_removed_is_not_there_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "set" / "sub").mkdir(parents=True)
+    (tmp_path / "set" / "sub" / "a").write_text("a")
+    rmtree = shutil.rmtree
+
+    def killed(path: Path, *, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise KeyboardInterrupt
+        rmtree(path, ignore_errors=True)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            remove_folder(tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+    with new_folder(tmp_path / "set"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    remove_folder(tmp_path / "set")
+    assert list(tmp_path.iterdir()) == []
 
 
 HOLD = """

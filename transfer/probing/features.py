@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from superinfo.datasets.images import Labels
 from superinfo.errors import UserError
-from superinfo.files import exclusive, new_folder
+from superinfo.files import exclusive, new_folder, remove_folder
 from superinfo.progress import progress, say
 from superinfo.spec import identity
 from superinfo.views import PARAMETERS, Pixels, TwoViews, ViewSpec, view_generator
@@ -63,7 +63,8 @@ class FeatureStore:
     def of(self, split: Split) -> Features:
         """Return the features of a split's images, each shown whole, in evaluation mode.
 
-        Raises UserError if too many images cannot be read, or if features are not finite.
+        They are extracted anew once an image can be read that could not be. Raises UserError if too many images cannot
+        be read, or if features are not finite.
         """
         recipe = self.recipe
         found = self._kept(split, [recipe.input_size, recipe.transform], 1, partial(_show_whole, recipe))
@@ -80,15 +81,17 @@ class FeatureStore:
         name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]
         path = self.folder / name
         with exclusive(self.folder / f".{name}.lock", wait=True):
+            if path.is_dir() and _more_readable(split, np.load(path / "readable.npy")):
+                remove_folder(path)
             if not path.is_dir():
                 self._extract(split, pictures, show, path)
-        readable = np.load(path / "readable.npy")
+            readable = np.load(path / "readable.npy")
+            values, parameters = (np.load(path / f"{part}.npy", mmap_mode="r") for part in ("values", "parameters"))
         self._check_readable(split, readable)
         unreadable = int((~readable).sum())
         note = f"{unreadable:,} of the {len(readable):,} images of {split.field} cannot be read and are left out"
         if unreadable and note not in self.notes:
             self.notes.append(note)
-        values, parameters = (np.load(path / f"{part}.npy", mmap_mode="r") for part in ("values", "parameters"))
         if not readable.all():
             values, parameters = values[readable], parameters[readable]
         indices = split.indices[readable]
@@ -149,7 +152,8 @@ class FeatureStore:
         most = self.recipe.max_unreadable
         if len(bad) > most * len(readable) or len(bad) == len(readable):
             what = f"{len(bad):,} of {len(readable):,} images cannot be read, more than max_unreadable ({most:g})"
-            raise UserError(f"{split.field}: {what}; mend or remove them, the first is {_reason(split, bad[0])}")
+            first = _fault(split, bad[0]) or f"number {split.indices[bad[0]]}, which can be read now: try again"
+            raise UserError(f"{split.field}: {what}; mend or remove them, the first is {first}")
 
 
 class _ShownImages(Dataset[tuple[int, Shown | str]]):
@@ -178,12 +182,18 @@ def _show_views(pair: TwoViews, seed: int, image: Pixels, index: int) -> Shown:
     return np.stack([v1, v2]), np.stack([p1, p2])
 
 
-def _reason(split: Split, row: int) -> str:
+def _more_readable(split: Split, readable: NDArray[np.bool_]) -> bool:
+    """Whether an image that could not be read can be now, as after an error of its disk."""
+    return any(_fault(split, int(row)) is None for row in np.flatnonzero(~readable))
+
+
+def _fault(split: Split, row: int) -> str | None:
+    """Return why an image cannot be read; None if it can be."""
     try:
         split.images[int(split.indices[row])]
     except UserError as error:
         return str(error)
-    return f"number {split.indices[row]}, which can be read now: remove the features folder"
+    return None
 
 
 def _check_finite(split: Split, finite: NDArray[np.bool_]) -> None:

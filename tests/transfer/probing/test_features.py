@@ -1,9 +1,12 @@
 """Frozen features: those of the encoder itself, extracted once, kept by what they depend on."""
 
+import errno
 import multiprocessing
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -169,6 +172,51 @@ def test_an_image_that_cannot_be_read_is_named_counted_and_left_out(
     with pytest.raises(UserError, match=r"data\.train: 1 of 6 images cannot be read.*green/000\.png") as caught:
         strict.of(split(root, tmp_path))
     assert "\n" not in str(caught.value)
+
+
+@contextmanager
+def failing_disk(name: str) -> Iterator[list[str]]:
+    """Within the context, files of a name cannot be read; yields the names of all that are asked for."""
+    asked = []
+
+    def read(path: Path) -> bytes:
+        asked.append(path.name)
+        if path.name == name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        with path.open("rb") as file:
+            return file.read()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Path, "read_bytes", read)
+        yield asked
+
+
+def test_only_a_file_that_could_not_be_read_is_hashed_again(tmp_path: Path) -> None:
+    images = open_images(
+        Folder(kind="folder", name="colours", root=tiny.write_folder(tmp_path / "images", 2)), tmp_path
+    )
+    with failing_disk("001.png"):
+        before = digests(images, "colours", tmp_path / "kept")
+    assert before.any(axis=1).tolist() == [True, False] * 3
+    with failing_disk("none") as asked:
+        after = digests(images, "colours", tmp_path / "kept")
+        assert asked == ["001.png"] * 3
+        assert np.array_equal(digests(images, "colours", tmp_path / "kept"), after)
+        assert len(asked) == 3
+    assert np.array_equal(after, digests(images, "colours", tmp_path / "another"))
+
+
+def test_features_are_extracted_anew_once_an_image_can_be_read_again(subject: Subject, tmp_path: Path) -> None:
+    images = split(tiny.write_folder(tmp_path / "images", 2), tmp_path)
+    whole = FeatureStore(subject, recipe(), tmp_path / "whole", CPU).of(images)
+    store = FeatureStore(subject, recipe(max_unreadable=0.5), tmp_path / "kept", CPU)
+    with failing_disk("001.png"):
+        assert store.of(images).indices.tolist() == [0, 2, 4]
+        assert store.of(images).indices.tolist() == [0, 2, 4]
+    again = FeatureStore(subject, recipe(), tmp_path / "kept", CPU)
+    assert np.array_equal(again.of(images).values, whole.values)
+    assert again.notes == []
+    assert len(list((tmp_path / "kept").iterdir())) == 1
 
 
 def test_features_that_are_not_finite_are_refused_and_not_kept(subject: Subject, tmp_path: Path) -> None:
