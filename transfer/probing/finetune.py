@@ -24,7 +24,7 @@ from superinfo.encoders import ResNet
 from superinfo.errors import Diverged, Interrupted, UserError
 from superinfo.progress import Advance, progress, say
 from superinfo.runs import StopSignal
-from superinfo.state import newest_state, read_state, remove_states, save_state
+from superinfo.state import newest_state, read_state, save_state
 from superinfo.views import Pixels, ViewSpec, draw_view, view_generator
 from superinfo.workers import loaded, start_worker
 from transfer.probing.features import TOLD, FeatureStore
@@ -43,14 +43,13 @@ Position = tuple[int, int]
 def finetune(trial: Trial, task: FinetuneSpec) -> Outcome:
     """Train encoder and classifier, then score them on the test images after the last epoch.
 
-    Raises Diverged if the loss is not finite, Interrupted after a signal, with the training state saved.
+    The training state stays until the record is written, for whoever writes it to remove. Raises Diverged if the loss
+    is not finite, Interrupted after a signal, with the training state saved.
     """
     rows, _ = stratified(trial.splits.train.labels, task.label_fraction, [trial.seed, SUBSET])
     run = _Run(trial, task, trial.splits.train.part(rows))
     run.train()
-    outcome = run.evaluate()
-    remove_states(trial.folder)
-    return outcome
+    return run.evaluate()
 
 
 class _Classifier(nn.Module):
@@ -88,6 +87,7 @@ class _Run:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.resumed = state["step"], True
+            self.unreadable |= set(state.get("unreadable", ()))
             say(f"{trial.folder.name}: resumed at step {self.step:,}")
 
     def train(self) -> None:
@@ -105,7 +105,7 @@ class _Run:
                 self._learn(batch, advance)
                 self.step += 1
                 due = time.monotonic() - saved > 60 * self.task.save_minutes
-                if self.step < self.total and (stop.received or due):
+                if stop.received or due or self.step == self.total:
                     self._save()
                     saved = time.monotonic()
                     if stop.received:
@@ -120,6 +120,7 @@ class _Run:
             trial.subject, encoder=self.model.encoder, tensors_sha256=tensors_sha256(self.model.state_dict())
         )
         folder = trial.folder / "features"
+        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed when it removed them
         store = FeatureStore(tuned, trial.recipe, folder, trial.device)
         found = store.of(trial.splits.test)
         with torch.no_grad():
@@ -179,7 +180,11 @@ class _Run:
             raise Diverged(f"{self.trial.recipe.name}: loss or weights are not finite at step {self.step}; {rate}")
 
     def _save(self) -> None:
-        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "unreadable": sorted(self.unreadable),
+        }
         save_state(self.trial.folder, self.step, state, self.trial.run_hash)
 
 

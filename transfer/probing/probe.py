@@ -9,6 +9,7 @@ from superinfo.device import pick_device
 from superinfo.encoders import count_flops
 from superinfo.runs import interruptible, locked, peak_memory_mib, provenance, reset_peak_memory, run_id
 from superinfo.spec import identity, identity_hash, protocol_hash
+from superinfo.state import remove_states
 from transfer.deviations import deviations
 from transfer.probing.classify import classify_by_neighbours, classify_linearly
 from transfer.probing.encoder import Subject, open_encoder
@@ -107,6 +108,7 @@ def _measure(
         ),
         provenance=provenance(),
     ).write(path)
+    remove_states(path.parent)
 
 
 def _carry_out(trial: Trial) -> Outcome:
