@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from superinfo.views import PARAMETERS, Pixels, TwoViews, ViewSpec, view_generat
 from superinfo.workers import loaded, start_worker
 from transfer.probing.encoder import Subject
 from transfer.probing.labelled import Floats
+from transfer.probing.memory import enough_memory
 from transfer.probing.pixels import evaluated, normalisation, normalised
 from transfer.probing.recipe import ProbeRecipe
 from transfer.probing.splits import Indices, Split
@@ -64,7 +65,7 @@ class FeatureStore:
         """Return the features of a split's images, each shown whole, in evaluation mode.
 
         They are extracted anew once an image can be read that could not be. Raises UserError if too many images cannot
-        be read, or if features are not finite.
+        be read, if features are not finite, or if the GPU's memory does not suffice.
         """
         recipe = self.recipe
         found = self._kept(split, [recipe.input_size, recipe.transform], 1, partial(_show_whole, recipe))
@@ -84,7 +85,8 @@ class FeatureStore:
             if path.is_dir() and _more_readable(split, np.load(path / "readable.npy")):
                 remove_folder(path)
             if not path.is_dir():
-                self._extract(split, pictures, show, path)
+                with self._enough_memory(split):
+                    self._extract(split, pictures, show, path)
             readable = np.load(path / "readable.npy")
             values, parameters = (np.load(path / f"{part}.npy", mmap_mode="r") for part in ("values", "parameters"))
         self._check_readable(split, readable)
@@ -96,6 +98,11 @@ class FeatureStore:
             values, parameters = values[readable], parameters[readable]
         indices = split.indices[readable]
         return Features(values, split.images.labels[indices], indices, parameters)
+
+    def _enough_memory(self, split: Split) -> AbstractContextManager[None]:
+        images = min(self.recipe.batch_size, len(split.indices))
+        remedy = f"--set batch_size={images // 2}" if images > 1 else "use --device cpu"
+        return enough_memory(f"{split.field}: features of {images} images at once", f"{remedy}, or a GPU with more")
 
     @torch.no_grad()
     def _extract(self, split: Split, pictures: int, show: Show, path: Path) -> None:

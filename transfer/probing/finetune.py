@@ -28,6 +28,7 @@ from superinfo.state import newest_state, read_state, save_state
 from superinfo.views import Pixels, ViewSpec, draw_view, view_generator
 from superinfo.workers import loaded, start_worker
 from transfer.probing.features import TOLD, FeatureStore
+from transfer.probing.memory import enough_memory
 from transfer.probing.pixels import normalised
 from transfer.probing.recipe import FinetuneSpec
 from transfer.probing.scores import scores
@@ -44,11 +45,17 @@ def finetune(trial: Trial, task: FinetuneSpec) -> Outcome:
     """Train encoder and classifier, then score them on the test images after the last epoch.
 
     The training state stays until the record is written, for whoever writes it to remove. Raises Diverged if the loss
-    is not finite, Interrupted after a signal, with the training state saved.
+    is not finite, UserError if the GPU's memory does not suffice, Interrupted after a signal, with the training state
+    saved.
     """
     rows, _ = stratified(trial.splits.train.labels, task.label_fraction, [trial.seed, SUBSET])
     run = _Run(trial, task, trial.splits.train.part(rows))
-    run.train()
+    fewer = f"--set task.batch_size={run.batch_size // 2} starts anew; " if run.batch_size >= 4 else ""
+    with enough_memory(
+        f"{trial.recipe.name}: fine-tuning on {run.batch_size} images at once",
+        f"{fewer}on a GPU with more, or by --device cpu, the same command resumes",
+    ):
+        run.train()
     return run.evaluate()
 
 

@@ -231,6 +231,28 @@ def test_features_that_are_not_finite_are_refused_and_not_kept(subject: Subject,
     assert folders(tmp_path / "kept") == set()
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "remedy"),
+    [(5, "--set batch_size=2, or a GPU with more"), (1, "use --device cpu, or a GPU with more")],
+)
+def test_a_gpu_that_is_too_small_for_the_features_is_told_with_a_batch_size(
+    subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int, remedy: str
+) -> None:
+    images = split(tiny.write_folder(tmp_path / "images", 2), tmp_path)
+    fields = recipe().model_copy(update={"batch_size": batch_size})
+    with monkeypatch.context() as patched:
+        patched.setattr(subject.encoder, "forward", out_of_memory)
+        with pytest.raises(UserError) as caught:
+            FeatureStore(subject, fields, tmp_path / "kept", CPU).of(images)
+    told = f"data.train: features of {batch_size} images at once: out of GPU memory; {remedy}"
+    assert str(caught.value) == told
+    assert folders(tmp_path / "kept") == set()
+
+
+def out_of_memory(*_: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
 def test_features_of_views_come_with_the_parameters_of_those_views(subject: Subject, tmp_path: Path) -> None:
     images = split(tiny.write_folder(tmp_path / "images", 2), tmp_path)
     found = FeatureStore(subject, recipe(), tmp_path / "kept", CPU).of_views(images, ViewSpec(), seed=5)

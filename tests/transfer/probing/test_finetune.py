@@ -152,6 +152,25 @@ def test_features_that_a_killed_evaluation_left_in_part_are_not_taken(
     assert resumed.metrics == whole.metrics
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "remedy"),
+    [
+        (9, "--set task.batch_size=4 starts anew; on a GPU with more, or by --device cpu, the same command resumes"),
+        (3, "on a GPU with more, or by --device cpu, the same command resumes"),
+    ],
+)
+def test_a_gpu_that_is_too_small_is_told_with_a_batch_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int, remedy: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(_Run, "_learn", fail)
+    with pytest.raises(UserError) as caught:
+        probe(recipe(tiny.folders(tmp_path / "images"), batch_size=batch_size), None, 0, tmp_path / "runs", "cpu")
+    assert str(caught.value) == f"tiny: fine-tuning on {batch_size} images at once: out of GPU memory; {remedy}"
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_no_record(tmp_path: Path) -> None:
     data = tiny.folders(tmp_path / "images")
     with pytest.raises(Diverged, match=r"not finite at step \d+; lower task\.lr \(now 1e\+30\)"):
