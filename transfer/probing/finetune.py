@@ -88,6 +88,7 @@ class _Run:
         self.steps_per_epoch = len(split.indices) // self.batch_size
         self.total = task.epochs * self.steps_per_epoch
         self.step, self.resumed = 0, False
+        self.start, self.seconds_before = time.monotonic(), 0.0
         self.unreadable: set[str] = set()
         if (found := newest_state(trial.folder, trial.run_hash)) is not None:
             state = read_state(found)
@@ -95,6 +96,7 @@ class _Run:
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.resumed = state["step"], True
             self.unreadable |= set(state.get("unreadable", ()))
+            self.seconds_before = state.get("seconds", 0.0)
             say(f"{trial.folder.name}: resumed at step {self.step:,}")
 
     def train(self) -> None:
@@ -140,7 +142,8 @@ class _Run:
         if self.resumed and trial.device.type != "cpu":
             notes.append("resumed on a GPU: an undisturbed run may differ in the last digits")
         predicted = logits.argmax(dim=1).cpu().numpy()
-        return Outcome(scores(predicted, found.labels, trial.recipe.metric), len(found.labels), tuple(notes))
+        metrics = scores(predicted, found.labels, trial.recipe.metric)
+        return Outcome(metrics, len(found.labels), tuple(notes), self.seconds_before)
 
     def _learn(self, batch: "list[_Shown]", advance: Advance) -> None:
         rate = 0.5 * (1 + math.cos(math.pi * self.step / self.total))
@@ -191,6 +194,7 @@ class _Run:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "unreadable": sorted(self.unreadable),
+            "seconds": self.seconds_before + time.monotonic() - self.start,
         }
         save_state(self.trial.folder, self.step, state, self.trial.run_hash)
 

@@ -102,7 +102,7 @@ def _measure(
         recipe_hash=identity_hash(recipe),
         protocol_hash=protocol_hash(identity(recipe)),
         cost=Cost(
-            wall_seconds=time.monotonic() - start,
+            wall_seconds=outcome.seconds_before + time.monotonic() - start,
             peak_memory_mib=peak_memory_mib(),
             parameters=parameters,
             flops=flops,

@@ -133,6 +133,27 @@ def test_a_record_that_cannot_be_written_costs_no_training(tmp_path: Path, monke
     assert not list(path.parent.glob(PATTERN))
 
 
+def test_a_resumed_record_counts_the_time_of_the_process_that_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tiny.folders(tmp_path / "images")
+    learn = _Run._learn
+
+    def slowly(self: _Run, *batch: Any) -> None:
+        learn(self, *batch)
+        time.sleep(0.25)
+        if self.step == 7:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_Run, "_learn", slowly)
+        with pytest.raises(Interrupted):
+            probe(recipe(data), None, 0, tmp_path / "runs", "cpu")
+    start = time.monotonic()
+    record = Record.read(probe(recipe(data), None, 0, tmp_path / "runs", "cpu"))
+    assert record.cost.wall_seconds - (time.monotonic() - start) > 1.5
+
+
 def test_features_that_a_killed_evaluation_left_in_part_are_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
