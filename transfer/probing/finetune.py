@@ -53,7 +53,7 @@ def finetune(trial: Trial, task: FinetuneSpec) -> Outcome:
     fewer = f"--set task.batch_size={run.batch_size // 2} starts anew; " if run.batch_size >= 4 else ""
     with enough_memory(
         f"{trial.recipe.name}: fine-tuning on {run.batch_size} images at once",
-        f"{fewer}on a GPU with more, or by --device cpu, the same command resumes",
+        f"{fewer}on a GPU with more the same command resumes",
     ):
         run.train()
     return run.evaluate()

@@ -176,8 +176,8 @@ def test_features_that_a_killed_evaluation_left_in_part_are_not_taken(
 @pytest.mark.parametrize(
     ("batch_size", "remedy"),
     [
-        (9, "--set task.batch_size=4 starts anew; on a GPU with more, or by --device cpu, the same command resumes"),
-        (3, "on a GPU with more, or by --device cpu, the same command resumes"),
+        (9, "--set task.batch_size=4 starts anew; on a GPU with more the same command resumes"),
+        (3, "on a GPU with more the same command resumes"),
     ],
 )
 def test_a_gpu_that_is_too_small_is_told_with_a_batch_size(
