@@ -17,7 +17,7 @@ from torch import nn
 from superinfo.artifacts import Metric
 from superinfo.errors import UserError
 from superinfo.progress import Advance, progress
-from superinfo.workers import end_workers
+from superinfo.workers import loaded
 from transfer.detection.annotations import Annotations
 from transfer.detection.loader import build_test_loader
 from transfer.detection.options import refused
@@ -51,12 +51,9 @@ def evaluate(cfg: CfgNode, model: nn.Module, annotations: Annotations) -> tuple[
     return nothing. Image ids are those of `annotations`. Raises as `score` does.
     """
     _share_statistics(model)
-    images, title = iter(build_test_loader(cfg)), Path(cfg.OUTPUT_DIR).name
-    try:
-        with _within_memory(title), _shown(f"{title}: evaluation", len(images)) as advance:
-            found = inference_on_dataset(model.eval(), images, Gathering(annotations.category_ids, advance))
-    finally:
-        end_workers(images)
+    loader, title = build_test_loader(cfg), Path(cfg.OUTPUT_DIR).name
+    with loaded(loader) as images, _within_memory(title), _shown(f"{title}: evaluation", len(loader)) as advance:
+        found = inference_on_dataset(model.eval(), images, Gathering(annotations.category_ids, advance))
     if not comm.is_main_process():
         return {}, []
     return score(annotations, found, _kinds(cfg), cfg.TEST.KEYPOINT_OKS_SIGMAS), found
