@@ -104,7 +104,7 @@ def _check_detector(recipe: DetectRecipe, machine: Machine) -> None:
     solver = protocol_config(recipe, encoder_overlay(recipe.encoder, pixels)).SOLVER
     gpus, batch = machine.gpus_for(recipe.resources), solver.IMS_PER_BATCH
     is_scaled = solver.REFERENCE_WORLD_SIZE or recipe.images_per_device
-    if gpus and batch % gpus and not is_scaled:
+    if gpus and batch % gpus and (gpus > batch or not is_scaled):
         raise UserError(f"options: SOLVER.IMS_PER_BATCH {batch} is not shared out among {gpus} GPUs")
     if solver.AMP.ENABLED and gpus == 0:
         raise UserError("options: SOLVER.AMP.ENABLED is true, which needs a GPU, and its job gets none")

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from benchmarks.suite import Row, overrides
-from pretrain.recipe import RECIPES, PretrainRecipe, checkpoint_path
+from pretrain.recipe import RECIPES, PretrainRecipe, checkpoint_path, title
 from superinfo.artifacts import CONVERSION, MANIFEST, Conversion, EncoderSpec, Manifest, Who
 from superinfo.files import file_sha256
 from superinfo.spec import load_recipe
@@ -50,8 +50,8 @@ class Pretrained:
         manifest, recipe = Manifest.read(self.checkpoint.parent / MANIFEST), self.recipe
         return Who(
             name=recipe.name,
-            method=recipe.method.kind,
-            term=recipe.term.kind,
+            method=title(recipe.method),
+            term=title(recipe.term),
             dataset=recipe.data.title,
             epochs=recipe.epochs,
             seed=self.seed,

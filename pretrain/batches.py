@@ -17,7 +17,7 @@ from pretrain.unreadable import Unreadable
 from superinfo.datasets.images import ImageSet
 from superinfo.errors import UserError
 from superinfo.views import Pixels, TwoViews, view_generator
-from superinfo.workers import end_workers, start_worker
+from superinfo.workers import loaded, start_worker
 
 Position = tuple[int, int]
 """Epoch and index of an image."""
@@ -102,14 +102,11 @@ def load_batches(dataset: TwoViewImages, batches: Batches, workers: int, pin: bo
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=_stack,
-        pin_memory=pin,
+        pin_memory=pin and batches.pieces == 1,  # else once they are joined
         worker_init_fn=start_worker,
     )
-    iterator = iter(loader)
-    try:
-        yield _joined(iterator, batches.pieces, pin)
-    finally:
-        end_workers(iterator)
+    with loaded(loader) as pieces:
+        yield _joined(pieces, batches.pieces, pin)
 
 
 def to_views(batch: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:

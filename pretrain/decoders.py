@@ -27,9 +27,9 @@ class Decoder(nn.Module):
         self.paint = nn.Conv2d(channels, 3, 3, padding=1)
 
     def forward(self, features: Tensor, size: int) -> Tensor:
-        """Decode to `size` pixels a side, at most the decoder's own."""
+        """Decode to `size` pixels a side, at most the decoder's own, in the precision of the features."""
         x = F.relu(self.seed(features).unflatten(1, (-1, 4, 4)))
         for convolution in self.widen:
             x = F.relu(convolution(F.interpolate(x, scale_factor=2.0, mode="nearest")))
-        painted: Tensor = self.paint(x)
+        painted: Tensor = self.paint(x).to(features.dtype)  # autocast computes it in less
         return painted if size == self.size else F.adaptive_avg_pool2d(painted, size)

@@ -1,9 +1,11 @@
 """The training loop: images in, checkpoint.pt out."""
 
 import math
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import torch
 from lightning_fabric import Fabric
 
 from pretrain.batches import Batches, TwoViewImages, load_batches
@@ -29,6 +31,7 @@ from superinfo.runs import StopSignal, interruptible, locked, reset_peak_memory
 from superinfo.spec import identity_hash
 from superinfo.state import newest_state, read_state, save_state
 from superinfo.views import TwoViews
+from superinfo.workers import workers_for
 
 INTERRUPTED = "interrupted"
 """Lies in the folder of a run that a signal stopped: torchrun and Slurm swallow the exit code that says so."""
@@ -50,7 +53,8 @@ def pretrain(
     `command` is the line that repeats the run, for its manifest.
     Under torchrun or srun the processes are those that they start; otherwise this script is started `devices` times.
     The first process alone says, writes and raises; where it raises, the others exit.
-    Raises UserError on bad data, Diverged on a loss that is not finite, Interrupted on SIGTERM and SIGUSR1.
+    Raises UserError on bad data and where a GPU's memory is too small, Diverged on a loss that is not finite,
+    Interrupted on SIGTERM and SIGUSR1.
     """
     path = checkpoint_path(recipe, seed, runs)
     if not started_by_a_launcher() and _finished(path, recipe):
@@ -66,7 +70,8 @@ def pretrain(
             return _finished(path, recipe)
 
         if not agreement.first(finished):
-            _Run(recipe, seed, runs, fabric, agreement).train(command)
+            with _within_memory(recipe, fabric.world_size):
+                _Run(recipe, seed, runs, fabric, agreement).train(command)
     return path
 
 
@@ -77,6 +82,22 @@ def _finished(path: Path, recipe: PretrainRecipe) -> bool:
     if info.recipe_hash != identity_hash(recipe):
         raise UserError(f"{path}: checkpoint of another recipe, {info.name}; move it out of this run's folder")
     return True
+
+
+@contextmanager
+def _within_memory(recipe: PretrainRecipe, processes: int) -> Iterator[None]:
+    """Say what to do where a GPU has not enough memory, in whichever process that is."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        share = recipe.batch_size // processes
+        chunk = min(recipe.chunk_size or share, share)
+        smaller = [size for size in range(2, chunk // 2 + 1) if share % size == 0]
+        changes = [f"--set chunk_size={size}" for size in smaller[-1:]]
+        changes += ["--set precision=bf16-mixed"] * (recipe.precision == "32-true")
+        anew = f"{' or '.join(changes)} starts anew; " if changes else ""
+        what = f"{recipe.name}: out of GPU memory with {chunk} images at once"
+        raise UserError(f"{what}; {anew}on a GPU with more the same command resumes") from None
 
 
 class _Run:
@@ -126,7 +147,8 @@ class _Run:
         with ExitStack() as stack:
             stop = stack.enter_context(StopSignal())
             on_gpu = fabric.device.type == "cuda"
-            loaded = stack.enter_context(load_batches(dataset, self.batches, recipe.workers, pin=on_gpu))
+            workers = workers_for(recipe.workers, self.agreement)
+            loaded = stack.enter_context(load_batches(dataset, self.batches, workers, pin=on_gpu))
             log, advance = self._watched(stack)
             for batch in self.clock.timed(loaded):
                 moment = Moment(self.step, self.batches.steps_per_epoch, recipe.epochs)
@@ -153,6 +175,8 @@ class _Run:
             metrics = log.last if log else {}
         if fabric.is_global_zero:
             encoder, execution = self.learner.bare.encoder, self.learner.execution()
+            if self.batches.first_step:
+                execution["resumed_at_step"] = self.batches.first_step
             publish(self.folder, command, recipe, self.seed, encoder, metrics, execution, self.clock.total())
         fabric.barrier()
         return None

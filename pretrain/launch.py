@@ -7,6 +7,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 
+from pretrain.precision import precision_of
 from pretrain.recipe import PretrainRecipe
 from superinfo import processes
 from superinfo.device import pick_device
@@ -41,17 +42,18 @@ def build_fabric(recipe: PretrainRecipe, device: str, devices: int) -> Fabric:
         raise UserError("precision 16-mixed needs a GPU; use bf16-mixed or 32-true")
     if processes.started_by_srun():
         os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(here))  # which Lightning asks for, and srun need not set
+    # Lightning would take any process in a Slurm job for one that srun started.
+    environment = [] if launched else [LightningEnvironment()]
     return Fabric(
         accelerator=kind,
         devices=here,
         num_nodes=machines,
         strategy=_data_parallel() if world > 1 else "auto",
-        precision=recipe.precision,
-        # Lightning would take any process in a Slurm job for one that srun started.
-        plugins=None if launched else [LightningEnvironment()],
+        plugins=[*environment, precision_of(recipe.precision, kind)],
     )
 
 
 def _data_parallel() -> DDPStrategy:
     # A queue is the same in every process, and of the statistics the first process's are exported.
-    return DDPStrategy(gradient_as_bucket_view=True, **processes.buffers_left_alone())
+    left_alone = processes.buffers_left_alone()
+    return DDPStrategy(timeout=processes.PATIENCE, gradient_as_bucket_view=True, **left_alone)

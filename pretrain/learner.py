@@ -16,6 +16,7 @@ from pretrain.noise import Noise
 from pretrain.optimizer import build_optimizer, set_rate
 from pretrain.recipe import PretrainRecipe
 from pretrain.schedule import Moment, learning_rate
+from superinfo.encoders import ResNet
 
 
 class Learner:
@@ -30,7 +31,9 @@ class Learner:
         if self.synchronised:
             self.bare.synchronise_batch_norm()
         if recipe.compile:
-            self.bare.encoder.stages = torch.compile(self.bare.encoder.stages)  # type: ignore[method-assign]
+            for module in self.bare.modules():
+                if isinstance(module, ResNet):  # a momentum target's too
+                    module.stages = torch.compile(module.stages)  # type: ignore[method-assign]
         self.model, self.optimizer = fabric.setup(self.bare, build_optimizer(recipe.optimizer, self.bare))
         self.share = recipe.batch_size // fabric.world_size
         chunk_size = min(recipe.chunk_size or self.share, self.share)

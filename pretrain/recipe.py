@@ -234,10 +234,11 @@ class PretrainRecipe(Spec):
     """Batch norm over the chunks of all processes; on GPUs alone, see the manifest for what ran."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     workers: Annotated[int, NotIdentity] = Field(default=0, ge=0)
-    """Processes that make views, for each process that trains; 0 makes them in the training process."""
+    """Processes that make views, for each process that trains, at most as many as it has cores; 0 makes them in the
+    training process."""
     channels_last: Annotated[bool, NotIdentity] = True
     compile: Annotated[bool, NotIdentity] = False
-    """Compile the encoder (torch.compile)."""
+    """Compile the encoder, and a momentum target's (torch.compile)."""
     max_unreadable: Annotated[float, NotIdentity] = Field(default=0.01, ge=0, le=1)
     """Share of the images that may be unreadable: each gives its place to the next one, and is told."""
     log_every: Annotated[int, NotIdentity] = Field(default=10, ge=1)

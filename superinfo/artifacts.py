@@ -164,6 +164,7 @@ class Provenance(Spec):
     """Of this project; a trailing `+` says that the tree had changes; None outside a git checkout."""
     versions: dict[str, str]
     hardware: dict[str, str | int]
+    """`device` says whether a GPU was used. Older artifacts do not have it, and list a GPU wherever there was one."""
 
 
 class Cost(Spec):
@@ -171,6 +172,7 @@ class Cost(Spec):
 
     wall_seconds: float
     peak_memory_mib: float
+    """Of a GPU where one was used, else resident memory; `Provenance.hardware` tells."""
     parameters: Count
     flops: float | None = None
     """Multiply-adds of one forward pass at the stated input, counted by fvcore."""
@@ -191,7 +193,7 @@ class Manifest(JsonArtifact):
     """Of the last logged step: losses in nats, rates in images/s."""
     execution: dict[str, str | int] = Field(default_factory=dict)
     """How its last session ran, where that may differ between runs of one recipe: processes, device, precision, what
-    batch norm saw."""
+    batch norm saw, and the step that it was resumed at, if it was."""
     cost: Cost
     provenance: Provenance
 

@@ -1,6 +1,7 @@
 """The verbs. A stage, and with it torch, is imported only when its verb runs."""
 
 import errno
+import io
 import sys
 import warnings
 from collections.abc import Callable
@@ -303,6 +304,11 @@ def report(
 
 def main() -> None:
     """Run a verb; turn what goes wrong into one line and an exit code."""
+    if sys.platform != "linux":
+        sys.exit("superinfo: runs on Linux alone; use a Linux machine, WSL or a container")
+    for stream in (sys.stdout, sys.stderr):  # whose encoding may know less than tables have
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     # Detectron2 0.6 and fvcore use what newer torch deprecates; users can do nothing about it.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.jit")
     debug = "--debug" in sys.argv

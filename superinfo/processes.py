@@ -5,6 +5,7 @@ In a single process every question is answered by that process alone.
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from inspect import signature
 from typing import Any, TypeVar
 
@@ -13,6 +14,9 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from superinfo.errors import UserError
+
+PATIENCE = timedelta(hours=2)
+"""How long others wait for the process that reads, scores or writes alone."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -65,7 +69,7 @@ class Agreement:
     def __init__(self) -> None:
         self._group: dist.ProcessGroup | None = None
         if world_size() > 1:
-            group = dist.new_group(backend="gloo")
+            group = dist.new_group(backend="gloo", timeout=PATIENCE)
             assert isinstance(group, dist.ProcessGroup)
             self._group = group
 

@@ -188,6 +188,8 @@ def _apply(data: dict[str, Any], override: str) -> None:
 def _mapping(text: str, where: str) -> dict[str, Any]:
     try:
         data = yaml.load(text, Loader=_StrictLoader)
+    except RecursionError:
+        raise UserError(f"{where}: not valid YAML: values within values are too deep") from None
     except (yaml.YAMLError, ValueError) as error:  # a tag such as !!int lets Python's own error through
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""
@@ -208,6 +210,13 @@ class _StrictLoader(yaml.SafeLoader):
                 )
         return super().construct_mapping(node, deep)
 
+
+# A recipe is what JSON can hold.
+_StrictLoader.yaml_constructors = {
+    tag: construct
+    for tag, construct in yaml.SafeLoader.yaml_constructors.items()
+    if not str(tag).endswith((":binary", ":timestamp", ":set", ":omap", ":pairs"))
+}
 
 # YAML 1.1 reads 1e-4 as a string, and on, off, yes and no as booleans; this reads them as YAML 1.2 does.
 _StrictLoader.yaml_implicit_resolvers = {

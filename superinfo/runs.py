@@ -142,7 +142,7 @@ def interruptible(what: str) -> Iterator[None]:
 
 
 def provenance() -> Provenance:
-    """Describe this machine, this checkout and the packages that matter."""
+    """Describe what this process runs on, this checkout and the packages that matter."""
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=_commit(),
@@ -158,7 +158,7 @@ def reset_peak_memory() -> None:
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
-    if torch.cuda.is_available():
+    if _uses_gpu():
         torch.cuda.reset_peak_memory_stats()
 
 
@@ -166,7 +166,7 @@ def peak_memory_mib() -> float:
     """Return the peak memory since `reset_peak_memory`: of the GPU if one is used, else resident memory, in MiB."""
     import torch
 
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+    if _uses_gpu() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated() / 2**20
     try:
         status = Path("/proc/self/status").read_text()
@@ -200,14 +200,26 @@ def _version(package: str) -> str:
 def _hardware() -> dict[str, str | int]:
     import torch
 
+    from superinfo.processes import world_size
+
+    on_gpu = _uses_gpu()
     found: dict[str, str | int] = {
+        "device": "cuda" if on_gpu else "cpu",
+        "processes": world_size(),
         "cpu": _cpu_name(),
         "cores": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
     }
-    if torch.cuda.is_available():
+    if on_gpu:
         found |= {"gpu": torch.cuda.get_device_name(), "gpus": torch.cuda.device_count()}
     return found
+
+
+def _uses_gpu() -> bool:
+    """Whether this process has used a GPU; that there is one says nothing of the run."""
+    import torch
+
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
 def _cpu_name() -> str:

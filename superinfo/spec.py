@@ -22,8 +22,12 @@ class Spec(BaseModel):
     @classmethod
     def parse(cls, value: Any, where: str) -> Self:
         """Validate plain data. Raises UserError, one line, naming `where` and the field."""
+        try:
+            text = json.dumps(value)
+        except (ValueError, RecursionError):  # by an alias of YAML's, or very deep
+            raise UserError(f"{where}: a value holds itself, or too many others within others") from None
         try:  # JSON mode: strict about types, yet a list is a tuple and a string a path
-            return cls.model_validate_json(json.dumps(value))
+            return cls.model_validate_json(text)
         except ValidationError as error:
             raise UserError(f"{where}: {_explain(cls, error)}") from None
 

@@ -5,6 +5,7 @@ it all except shrinking with antialiasing, for which it has no filter and torch 
 """
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -143,6 +144,10 @@ def view_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.array([(seed << 32) + epoch, index], np.uint64)))
 
 
+_MARKER = re.compile(rb"\xff(?:[\x01\xd0-\xd7]?\xff)*+[^\x00\xff]")
+"""Of a JPEG's segment, after any number of 0xFF that fill and of markers without one (ITU-T T.81, B.1.1)."""
+
+
 def decode(data: bytes) -> Pixels:
     """Decode an image file's bytes to RGB uint8 `(H, W, 3)`, upright as its EXIF orientation says.
 
@@ -165,8 +170,8 @@ def _is_cut_short(data: bytes) -> bool:
     if not data.startswith(b"\xff\xd8"):
         return False
     scan = 2  # Segment by segment, as a thumbnail in one of them has an end of its own.
-    while data[scan : scan + 1] == b"\xff" and data[scan + 1 : scan + 2] != b"\xda":
-        scan += 2 + int.from_bytes(data[scan + 2 : scan + 4], "big")
+    while (marker := _MARKER.match(data, scan)) and marker[0][-1:] != b"\xda":
+        scan = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
     return data.rfind(b"\xff\xd9", scan) < 0
 
 

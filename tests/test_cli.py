@@ -1,6 +1,7 @@
 """The verbs from outside: what they import, print and refuse."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,14 @@ def test_help_imports_neither_torch_nor_pydantic() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
     for verb in ("pretrain", "convert", "detect", "probe", "predict", "bench", "table", "report"):
         assert verb in done.stdout
+
+
+def test_a_terminal_that_knows_few_letters_is_shown_what_it_can_show() -> None:
+    command = [sys.executable, "-m", "superinfo.cli", "table", "demo"]
+    ascii_alone = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=ascii_alone)
+    assert "box AP" in done.stdout
+    assert "\\u2191" in done.stdout
 
 
 SIMCLR = "simclr_r18w25_scenes_6e"

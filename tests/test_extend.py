@@ -10,11 +10,22 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 
+from benchmarks.origins import Pretrained, origin_of
+from benchmarks.suite import Row
 from pretrain.recipe import RECIPES as PRETRAIN
 from pretrain.recipe import PretrainRecipe
 from superinfo import cli
-from superinfo.artifacts import CONVERSION, Conversion, EncoderSpec, Manifest, Record, tensors_sha256
+from superinfo.artifacts import (
+    CONVERSION,
+    Conversion,
+    EncoderSpec,
+    Manifest,
+    Record,
+    load_checkpoint,
+    tensors_sha256,
+)
 from superinfo.custom import imported
 from superinfo.encoders import build_encoder
 from superinfo.errors import UserError
@@ -95,6 +106,22 @@ def test_the_suite_compares_the_term_with_the_baselines(capsys: pytest.CaptureFi
     (typed,) = COMMANDS["uniformity"]
     _, shipped, *options = shlex.split(typed)
     assert mine == load_recipe(PretrainRecipe, shipped, PRETRAIN, options[1::2])
+
+
+@pytest.mark.parametrize("name", ["vicreg", "uniformity"])
+def test_a_suite_calls_what_is_yours_as_records_do(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (command,) = COMMANDS[name]
+    checkpoint = Path(run(command, TINY_SCENES, capsys))
+    _, shipped, *options = shlex.split(command)
+    changes = dict(change.split("=", 1) for change in [*options[1::2], *TINY_SCENES])
+    row = Row(label="mine", pretrain=shipped, set={field: yaml.safe_load(value) for field, value in changes.items()})
+    origin = origin_of(row, 0, checkpoint.parents[1])
+    assert isinstance(origin, Pretrained)
+    assert origin.checkpoint == checkpoint
+    who, (info, _) = origin.who(), load_checkpoint(checkpoint)
+    assert who is not None
+    assert (who.method, who.term) == (info.method, info.term)
+    assert (who.method, who.term) == {"vicreg": ("VICReg", "none"), "uniformity": ("simclr", "Uniformity")}[name]
 
 
 def test_the_image_set_is_pretrained_on_and_probed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -247,8 +247,8 @@ class DetectRecipe(Spec):
     evaluate_every: Annotated[int, NotIdentity] = Field(default=0, ge=0)
     """Iterations between evaluations while it trains, for the curves; 0 for none. Only the last one is reported."""
     images_per_device: Annotated[int | None, NotIdentity] = Field(default=None, ge=1)
-    """Most images of an iteration in one process, where the protocol's are too many for its memory: batch, learning
-    rate and schedule are scaled together, and the record says so. None leaves it to an estimate."""
+    """Most images of an iteration in one process, where its share of the protocol's batch is too much for its memory:
+    batch, learning rate and schedule are scaled together, and the record says so. None leaves it to an estimate."""
     resources: Annotated[Resources, NotIdentity] = Resources()
 
     @field_validator("options", mode="before")

@@ -13,7 +13,7 @@ from pretrain.noise import RowsOfNoise
 
 @dataclass
 class EncodedView:
-    """A batch of views and what the encoder makes of them."""
+    """A batch of views and what the encoder makes of them, in float32 under mixed precision too."""
 
     images: Tensor
     """Normalised, `(b, 3, S, S)`."""

@@ -250,6 +250,23 @@ class Files:
             raise UserError(f"{self.paths[index]}: {error.strerror}") from None
 
 
+def _files_below(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
+    """Yield every file below a folder; a link that leads back to a folder above it is not followed."""
+    try:
+        place = os.stat(folder)
+        entries = list(os.scandir(folder))
+    except OSError:  # not there, or not ours to read
+        return
+    here = (place.st_dev, place.st_ino)
+    if here in above:
+        return
+    for entry in entries:
+        if entry.is_dir():
+            yield from _files_below(entry.path, above | {here})
+        else:
+            yield entry.path
+
+
 class ListedFiles(Files):
     """Image files with the labels that a list gives them."""
 
@@ -265,10 +282,9 @@ class ImageFiles(Files):
     def __init__(self, root: Path) -> None:
         self.root = root
         self.paths = sorted(
-            os.path.join(folder, name)
-            for folder, _, names in os.walk(root, followlinks=True)
-            for name in names
-            if os.path.splitext(name)[1].lower() in EXTENSIONS and not name.startswith(".")
+            path
+            for path in _files_below(str(root))
+            if os.path.splitext(path)[1].lower() in EXTENSIONS and not os.path.basename(path).startswith(".")
         )
         if not self.paths:
             raise UserError(f"{root}: no images below this folder; expected {', '.join(sorted(EXTENSIONS))}")

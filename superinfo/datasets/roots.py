@@ -126,6 +126,9 @@ def _folders_of_images(folder: Path) -> Iterator[FoundSet]:
     sorted_by_split = [place for place in (folder, *_children(folder)) if _splits(place)]
     for place in sorted_by_split or [folder]:
         parts = [_images(folder, place / split) for split in _splits(place) or [""]]
+        if not any(part.found for part in parts):
+            remedy = f"docs/reproduce.md shows what the standard sets look like; converted weights have a {CONVERSION}"
+            raise UserError(f"{place}: no set that is known, and no images below this folder; {remedy}")
         subfolder = parts[0].where.rstrip("/*")
         fields = f"data.name=NAME{f' --set data.subfolder={subfolder}' if subfolder else ''}"
         yield FoundSet(
@@ -141,13 +144,13 @@ def _folders_of_images(folder: Path) -> Iterator[FoundSet]:
 
 
 def _images(root: Path, place: Path) -> FoundPart:
+    where = "/".join([*place.relative_to(root).parts, "*"])
     try:
         images = ImageFiles(place)
     except UserError:
-        remedy = f"docs/reproduce.md shows what the standard sets look like; converted weights have a {CONVERSION}"
-        raise UserError(f"{place}: no set that is known, and no images below this folder; {remedy}") from None
+        return FoundPart(where=where, expected=None, found=0, bytes=0, problem="no images")
     return FoundPart(
-        where="/".join([*place.relative_to(root).parts, "*"]),
+        where=where,
         expected=None,
         found=len(images),
         classes=len(images.classes),

@@ -122,7 +122,7 @@ def _cub(spec: Standard, root: Path, field: str) -> ListedFiles:
 def _column(path: Path) -> dict[str, str]:
     """Read a file of lines `number value`."""
     try:
-        lines: Sequence[str] = path.read_text().splitlines()
+        lines: Sequence[str] = path.read_text(encoding="utf-8").splitlines()
         return dict(line.split(" ", 1) for line in lines if line)
     except (OSError, ValueError):
         raise UserError(f"{path}: missing, or not of lines `number value`; unpack the archive anew") from None

@@ -139,6 +139,7 @@ def test_a_batch_that_gpus_cannot_share_is_refused(tmp_path: Path) -> None:
             Machine("local", "auto", 2, 2, ("0", "1")),
             "options: SOLVER.IMS_PER_BATCH 3 is not shared out among 2 GPUs",
         ),
+        ({"SOLVER.IMS_PER_BATCH": 4}, CLUSTER, "options: SOLVER.IMS_PER_BATCH 4 is not shared out among 8 GPUs"),
     ],
 )
 def test_a_detector_that_cannot_be_trained_is_refused(

@@ -2,10 +2,13 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
 
 from pretrain.batches import Batches, TwoViewImages, load_batches, permutation, to_views
 from superinfo.datasets.images import InMemory
@@ -56,6 +59,29 @@ def test_a_large_batch_made_in_pieces_is_the_same_batch(workers: int, monkeypatc
             loaded.append([batch.views for batch in iterator])
     assert len(loaded[0]) == 6
     assert all(torch.equal(a, b) for a, b in zip(*loaded, strict=True))
+
+
+@pytest.mark.parametrize(("piece", "pinning"), [(256, ["loader"]), (5, ["joined", "joined"])])
+def test_a_batch_is_pinned_once(piece: int, pinning: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the loader's thread if it comes whole, else as it is joined; as told to torch, which needs a GPU to do it."""
+    asked = []
+
+    def loader(*arguments: Any, pin_memory: bool, **options: Any) -> Any:
+        asked.extend(["loader"] * pin_memory)
+        return DataLoader(*arguments, **options)
+
+    def empty(*shape: int, pin_memory: bool, **options: Any) -> Tensor:
+        asked.extend(["joined"] * pin_memory)
+        return torch.zeros(*shape, **options)
+
+    images = InMemory(np.zeros((24, 16, 16, 3), np.uint8), np.zeros(24, np.int64), ("a",))
+    dataset = TwoViewImages(images, TwoViews(ViewSpec(), 16, (0, 0, 0), (1, 1, 1)), seed=3)
+    monkeypatch.setattr("pretrain.batches.PIECE", piece)
+    monkeypatch.setattr("pretrain.batches.DataLoader", loader)
+    with load_batches(dataset, Batches(24, 12, 1, seed=1), workers=0, pin=True) as iterator:
+        monkeypatch.setattr(torch, "empty", empty)
+        assert [len(batch.views) for batch in iterator] == [12, 12]
+    assert asked == pinning
 
 
 def test_views_are_normalised_and_channels_last() -> None:

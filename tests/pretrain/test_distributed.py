@@ -4,7 +4,9 @@ import copy
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import TypedDict
 
@@ -52,6 +54,7 @@ class Report(TypedDict):
     left: str
     merged: dict[int, str]
     who: tuple[int, int]
+    gave_up: bool
 
 
 def learn(bare: Pretraining, chunk_size: int) -> Outcome:
@@ -102,6 +105,7 @@ def work(rank: int, folder: Path) -> None:
         left=left_by(agreement),
         merged=agreement.merged({rank: f"process {rank}"}),
         who=(processes.rank(), processes.world_size()),
+        gave_up=gives_up(rank, folder),
     )
     torch.save(report, folder / f"{rank}.pt")
     dist.destroy_process_group()
@@ -118,6 +122,21 @@ def left_by(agreement: processes.Agreement) -> str:
     except (ValueError, SystemExit) as end:
         return repr(end)
     return "not at all"
+
+
+def gives_up(rank: int, folder: Path) -> bool:
+    """Whether the second process waits no longer than PATIENCE for the first one, which never comes."""
+    gave_up, deadline = folder / "gave up", time.monotonic() + 60
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes, "PATIENCE", timedelta(seconds=1))
+        agreement = processes.Agreement()
+    if rank == 1:
+        with pytest.raises(RuntimeError):
+            agreement.any(True)
+        gave_up.touch()
+    while not gave_up.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return gave_up.exists()
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +224,10 @@ def test_what_the_first_process_finds_all_have_and_all_end_where_it_fails(report
     assert [report["first"] for report in reports] == ["process 0"] * WORLD
     assert [report["left"] for report in reports] == ["ValueError('no such folder')", "SystemExit(0)"]
     assert [report["merged"] for report in reports] == [{0: "process 0", 1: "process 1"}] * WORLD
+
+
+def test_a_process_waits_for_the_first_one_for_as_long_as_is_said(reports: list[Report]) -> None:
+    assert [report["gave_up"] for report in reports] == [True] * WORLD
 
 
 def test_a_single_process_is_alone_and_gathers_and_agrees_with_itself() -> None:

@@ -2,10 +2,12 @@
 
 import json
 import multiprocessing
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +15,9 @@ import pytest
 import torch
 
 from pretrain.engine import pretrain
+from pretrain.learner import Learner
 from pretrain.model import build_model
+from pretrain.schedule import Moment
 from superinfo.artifacts import MANIFEST, Manifest, load_checkpoint, tensors_sha256
 from superinfo.encoders import load_encoder
 from superinfo.errors import Diverged, UserError
@@ -53,6 +57,19 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
     alone = pretrain(recipe(), seed=0, runs=tmp_path / "a", device="cpu")
     helped = pretrain(recipe(workers=2), seed=0, runs=tmp_path / "b", device="cpu")
     assert tensors_sha256(load_checkpoint(alone)[1]) == tensors_sha256(load_checkpoint(helped)[1])
+
+
+def test_no_more_workers_are_started_than_there_are_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learn, seen = Learner.learn, set()
+
+    def look(*arguments: Any) -> Any:
+        seen.add(len(multiprocessing.active_children()))
+        return learn(*arguments)
+
+    monkeypatch.setattr(Learner, "learn", look)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
+    pretrain(recipe(workers=3), seed=0, runs=tmp_path, device="cpu")
+    assert seen == {1}
 
 
 def test_seeds_change_the_encoder(tmp_path: Path) -> None:
@@ -177,6 +194,38 @@ def test_a_loss_that_is_not_finite_names_the_term_too(tmp_path: Path) -> None:
     term = {"kind": "superinfo", "compression": [1e38, 1e38], "prediction": [0.0, 0.0]}
     with pytest.raises(Diverged, match=r"lower optimizer\.lr .* or the term's coefficients"):
         pretrain(recipe(term=term), seed=0, runs=tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "with 32 images at once; --set chunk_size=16 or --set precision=bf16-mixed starts anew"),
+        ({"batch_size": 30, "chunk_size": 15}, "with 15 images at once; --set chunk_size=6 or --set precision"),
+        ({"precision": "bf16-mixed"}, "with 32 images at once; --set chunk_size=16 starts anew"),
+        ({"precision": "bf16-mixed", "chunk_size": 2}, "with 2 images at once"),
+    ],
+)
+def test_a_gpu_s_lack_of_memory_is_told_with_what_takes_less_and_a_larger_one_resumes(
+    tmp_path: Path,
+    changes: dict[str, Any],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    chosen, learn, small = recipe(epochs=1, save_minutes=1e-5, **changes), Learner.learn, True
+
+    def run_out(learner: Learner, pixels: torch.Tensor, moment: Moment) -> Any:
+        if small and moment.step == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nGPU 0 has ...")
+        return learn(learner, pixels, moment)
+
+    monkeypatch.setattr(Learner, "learn", run_out)
+    with pytest.raises(UserError, match=f"^{re.escape(f'simclr+superinfo_tiny: out of GPU memory {told}')}") as caught:
+        pretrain(chosen, seed=0, runs=tmp_path, device="cpu")
+    assert str(caught.value).endswith("; on a GPU with more the same command resumes")
+    small = False
+    assert pretrain(chosen, seed=0, runs=tmp_path, device="cpu").exists()
+    assert "resumed at step 1" in capsys.readouterr().err
 
 
 def test_clipping_bounds_the_gradient(tmp_path: Path) -> None:

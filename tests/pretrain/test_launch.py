@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 
 from pretrain.engine import INTERRUPTED, pretrain
+from pretrain.launch import build_fabric
+from superinfo import processes
 from superinfo.artifacts import MANIFEST, Manifest
 from superinfo.errors import UserError
 from superinfo.processes import is_main_process, started_by_a_launcher
@@ -67,6 +70,12 @@ def test_torchrun_s_processes_train_together(tmp_path: Path) -> None:
     (path,) = map(Path, run.stdout.splitlines())
     assert Manifest.read(path.parent / MANIFEST).execution["processes"] == 2
     assert not (path.parent / INTERRUPTED).exists()
+
+
+def test_lightning_s_processes_wait_for_one_another_as_long_as_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "PATIENCE", timedelta(seconds=7))
+    strategy = build_fabric(tiny.recipe(), "cpu", 2).strategy
+    assert vars(strategy)["_timeout"] == timedelta(seconds=7)
 
 
 def test_half_precision_by_fp16_is_refused_on_a_cpu(tmp_path: Path) -> None:

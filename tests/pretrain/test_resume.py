@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from pretrain.engine import INTERRUPTED, pretrain
 from pretrain.recipe import PretrainRecipe, checkpoint_path
-from superinfo.artifacts import load_checkpoint, tensors_sha256
+from superinfo.artifacts import MANIFEST, Manifest, load_checkpoint, tensors_sha256
 from superinfo.errors import UserError
 from superinfo.state import PATTERN
 from tests.pretrain import tiny
@@ -95,6 +96,8 @@ def test_a_scheduler_s_signal_saves_and_tells_and_the_same_command_resumes(tmp_p
     resumed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert resumed.stdout.splitlines() == [str(folder / "checkpoint.pt")]
     assert resumed.stderr.count("resumed at step") == 1
+    (step,) = re.findall(r"resumed at step (\d+)", resumed.stderr)
+    assert Manifest.read(folder / MANIFEST).execution["resumed_at_step"] == int(step)
     assert not (folder / INTERRUPTED).exists()
     steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert steps == list(range(36))

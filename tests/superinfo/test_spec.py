@@ -113,6 +113,9 @@ def test_only_a_mapping_is_a_recipe(tmp_path: Path, text: str) -> None:
         (b"a: 1\n---\nb: 2\n", "line 2"),
         (b"a: \x00\n", "not valid YAML"),
         (b"a: !!int many\n", "not valid YAML"),
+        (b"a: !!binary aGk=\n", "line 1: not valid YAML"),
+        (b"a: !!set {b}\n", "line 1: not valid YAML"),
+        (b"a: " + b"[" * 3000 + b"]" * 3000, "not valid YAML: values within values are too deep"),
         (b"a: \xff\xfe\n", "UTF-8"),
     ],
 )
@@ -123,6 +126,10 @@ def test_what_is_no_yaml_is_refused_in_one_line(tmp_path: Path, data: bytes, rea
         read_yaml(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_value_that_holds_itself_is_refused(tmp_path: Path) -> None:
+    assert "mine.yaml: a value holds itself" in refusal(tmp_path, "epochs: &a [*a]")
 
 
 def test_extends_merges_groups_of_fields_and_replaces_values(tmp_path: Path) -> None:

@@ -509,6 +509,18 @@ def test_a_jpeg_that_is_cut_short_is_refused(lost: int, progressive: bool) -> No
                 decode(jpeg[:-lost] + filling)
 
 
+@pytest.mark.parametrize("segment", [b"\xff\xdb", b"\xff\xc0", b"\xff\xc4", b"\xff\xda"])
+@pytest.mark.parametrize("added", [b"\xff", b"\xff" * 300, b"\xff\x01", b"\xff\xd0", b"\xff\0"])
+def test_a_jpeg_may_have_bytes_that_fill_and_lone_markers_between_its_segments(segment: bytes, added: bytes) -> None:
+    """As ITU-T T.81 allows (B.1.1), and as OpenCV skips them, with what is no marker; cut short, it is refused."""
+    jpeg = jpeg_with_thumbnail()
+    place = jpeg.index(segment, jpeg.index(b"\xff\xd9"))  # behind the thumbnail
+    filled = jpeg[:place] + added + jpeg[place:]
+    assert np.array_equal(decode(filled), decode(jpeg))
+    with pytest.raises(UserError, match="cut short"):
+        decode(filled[:-20])
+
+
 def test_views_are_floats_normalised_by_channel() -> None:
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.25, 0.125)
     two = TwoViews(ViewSpec(**PLAIN), 32, mean, std)

@@ -72,9 +72,11 @@ def _measure(
 ) -> None:
     """Prepare, train, score, and write the record last; in every process of the run."""
     from superinfo.files import write_text
-    from superinfo.processes import is_main_process
+    from superinfo.processes import is_main_process, world_size
+    from superinfo.progress import say
     from superinfo.runs import interruptible, reset_peak_memory
     from transfer.detection.evaluate import evaluate
+    from transfer.detection.machine import batch_as_told
     from transfer.detection.measure import figures, logged_to, prepare, publish
     from transfer.detection.train import FINAL, train
     from transfer.detection.trained import CONFIG
@@ -85,6 +87,7 @@ def _measure(
     cfg, splits = setting.cfg, setting.splits
     if is_main_process() and not (folder / FINAL).exists():
         write_text(folder / CONFIG, cfg.dump())
+        say(f"{folder.name}: {batch_as_told(cfg, world_size(), recipe.images_per_device)}")
     reset_peak_memory()
     with interruptible(folder.name), logged_to(folder):
         trained = train(

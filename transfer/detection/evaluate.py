@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_test_loader
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.utils import comm
@@ -18,8 +17,9 @@ from torch import nn
 from superinfo.artifacts import Metric
 from superinfo.errors import UserError
 from superinfo.progress import Advance, progress
+from superinfo.workers import loaded
 from transfer.detection.annotations import Annotations
-from transfer.detection.mapper import Mapper
+from transfer.detection.loader import build_test_loader
 from transfer.detection.options import refused
 from transfer.detection.scores.coco import Kind
 from transfer.detection.scores.metrics import score
@@ -51,11 +51,9 @@ def evaluate(cfg: CfgNode, model: nn.Module, annotations: Annotations) -> tuple[
     return nothing. Image ids are those of `annotations`. Raises as `score` does.
     """
     _share_statistics(model)
-    (name,) = cfg.DATASETS.TEST
-    loader = build_detection_test_loader(cfg, name, mapper=Mapper(cfg, is_train=False))
-    title = Path(cfg.OUTPUT_DIR).name
-    with _within_memory(title), _shown(f"{title}: evaluation", len(loader)) as advance:
-        found = inference_on_dataset(model.eval(), loader, Gathering(annotations.category_ids, advance))
+    loader, title = build_test_loader(cfg), Path(cfg.OUTPUT_DIR).name
+    with loaded(loader) as images, _within_memory(title), _shown(f"{title}: evaluation", len(loader)) as advance:
+        found = inference_on_dataset(model.eval(), images, Gathering(annotations.category_ids, advance))
     if not comm.is_main_process():
         return {}, []
     return score(annotations, found, _kinds(cfg), cfg.TEST.KEYPOINT_OKS_SIGMAS), found
@@ -90,12 +88,12 @@ def count_detector_flops(cfg: CfgNode, model: nn.Module) -> tuple[float, str]:
     first = _first_input(cfg)
     counted = FlopCountAnalysis(model.eval(), [first])
     counted.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    return float(counted.total()), "x".join(map(str, (1, *first["image"].shape)))
+    with _within_memory(Path(cfg.OUTPUT_DIR).name):
+        return float(counted.total()), "x".join(map(str, (1, *first["image"].shape)))
 
 
 def _first_input(cfg: CfgNode) -> dict[str, Any]:
-    loader = build_detection_test_loader(cfg, cfg.DATASETS.TEST[0], mapper=Mapper(cfg, is_train=False))
-    (first,) = next(iter(loader))
+    (first,) = next(iter(build_test_loader(cfg, workers=0)))
     return first  # type: ignore[no-any-return]  # Detectron2 has no types
 
 

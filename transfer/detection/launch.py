@@ -6,7 +6,6 @@ import pickle
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,10 +18,8 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_
 from superinfo import processes
 from superinfo.errors import Interrupted, SuperInfoError, UserError
 from superinfo.orphans import die_with_parent
+from superinfo.processes import PATIENCE
 from superinfo.runs import StopSignal
-
-PATIENCE = timedelta(hours=2)
-"""Others wait for the process that reads, scores or writes alone."""
 
 WARNINGS = "ignore::FutureWarning:torch.jit._script,ignore::UserWarning:detectron2.utils.comm"
 """Detectron2 0.6 uses what newer torch deprecates; users can do nothing about it."""

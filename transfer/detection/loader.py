@@ -2,7 +2,7 @@
 
 Detectron2's own loader starts its stream anew and draws flips and scales from streams of its workers. This one knows
 which image stands at which position of the stream, groups them by shape as Detectron2 does, and augments each with
-random numbers keyed by its position.
+random numbers keyed by its position. Workers of both loaders leave signals to the process that they read for.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from detectron2.config import CfgNode
-from detectron2.data import get_detection_dataset_dicts
+from detectron2.data import MapDataset, get_detection_dataset_dicts
 from detectron2.data.build import trivial_batch_collator
 from detectron2.data.common import DatasetFromList
-from detectron2.data.samplers import RepeatFactorTrainingSampler
+from detectron2.data.samplers import InferenceSampler, RepeatFactorTrainingSampler
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
@@ -65,6 +65,19 @@ def build_train_loader(
     return DataLoader(
         Augmented(images.packed, Mapper(cfg, is_train=True), cfg.SEED),
         batch_sampler=islice(group_by_shape(mine, wide, share), first, None),
+        num_workers=cfg.DATALOADER.NUM_WORKERS if workers is None else workers,
+        collate_fn=trivial_batch_collator,
+        worker_init_fn=start_worker,
+    )
+
+
+def build_test_loader(cfg: CfgNode, workers: int | None = None) -> DataLoader[Any]:
+    """Return the loader of this process's part of the test images, one at a time, as Detectron2's own has them."""
+    images = get_detection_dataset_dicts(cfg.DATASETS.TEST, filter_empty=False)
+    return DataLoader(
+        MapDataset(DatasetFromList(images, copy=False), Mapper(cfg, is_train=False)),
+        batch_size=1,
+        sampler=InferenceSampler(len(images)),
         num_workers=cfg.DATALOADER.NUM_WORKERS if workers is None else workers,
         collate_fn=trivial_batch_collator,
         worker_init_fn=start_worker,

@@ -11,10 +11,12 @@ from detectron2.utils import comm
 from superinfo.errors import UserError
 from superinfo.processes import Agreement
 
-GIB_PER_IMAGE = 4.0
-"""Of training memory for an image of 800 x 1333: Detectron2's model zoo names 5.2 GB (Mask R-CNN R50-C4) and 3.4 GB
-(FPN) for two, with batch norms frozen; trained ones keep more. An estimate: `images_per_device` overrides it."""
-REFERENCE_PIXELS = 800 * 1333
+GIB_OF_PIXELS = 2.8
+GIB_OF_ROIS_FPN, GIB_OF_ROIS_C4 = 1.2, 3.2
+"""Of training memory for an image of 800 x 1333 and its 512 regions, with batch norms trained in fp32. The tensors kept
+for the backward pass are 2.4 GiB in a Mask R-CNN R50-FPN, 3.2 in an R101-FPN and 4.3 in an R50-C4, 2.7 of them its
+regions'; the rest is for gradients, workspace and gaps. An estimate: `images_per_device` overrides it."""
+REFERENCE_PIXELS, REFERENCE_ROIS = 800 * 1333, 512
 NORMS = ("RESNETS.NORM", "FPN.NORM", "ROI_BOX_HEAD.NORM", "ROI_MASK_HEAD.NORM")
 SCALED = ("IMS_PER_BATCH", "BASE_LR", "MAX_ITER", "STEPS", "WARMUP_ITERS")
 
@@ -28,11 +30,12 @@ def fit_to_machine(
 ) -> tuple[CfgNode, list[str]]:
     """Return the config that runs here and what it changes of the protocol, one sentence each.
 
-    Where `SOLVER.REFERENCE_WORLD_SIZE` says for how many processes the protocol is meant, batch, learning rate and
-    schedule are scaled together by Detectron2's own rule (Goyal et al. 2017, arXiv 1706.02677), all processes alike. A
-    run that was `begun` goes on by its schedule, which it has told of. Synchronised batch norm becomes plain batch norm
-    where it would run as that without a word, or not at all. Raises UserError if the batch cannot be shared out among
-    the processes, and for mixed precision without a GPU.
+    The processes share out the protocol's batch. Where it has a `SOLVER.REFERENCE_WORLD_SIZE` and their memory holds
+    less by estimate, or `images_per_device` allows less, batch, learning rate and schedule are scaled together by
+    Detectron2's own rule (Goyal et al. 2017, arXiv 1706.02677), all processes alike. A run that was `begun` goes on by
+    its schedule, which it has told of. Synchronised batch norm becomes plain batch norm where it would run as that
+    without a word, or not at all. Raises UserError if the batch cannot be shared out among the processes, and for mixed
+    precision without a GPU.
     """
     fitted: CfgNode = cfg.clone()
     fitted.defrost()
@@ -66,6 +69,15 @@ def differences(begun: Schedule, cfg: CfgNode) -> str:
     return ", ".join(f"{name} {begun[name]}, now {now[name]}" for name in now if now[name] != begun[name])
 
 
+def batch_as_told(cfg: CfgNode, processes: int, images_per_device: int | None) -> str:
+    """Return, for a message, the images of an iteration, and that `images_per_device` asks for more than it takes."""
+    batch = cfg.SOLVER.IMS_PER_BATCH
+    told = f"{batch} images an iteration, {batch // processes} in each of {_number_of(processes)}"
+    if images_per_device is None or images_per_device <= batch // processes:
+        return told
+    return f"{told}: the protocol has no more, though images_per_device is {images_per_device}"
+
+
 def _unsynchronise(cfg: CfgNode, device: torch.device, processes: int) -> list[str]:
     why = "on a CPU" if device.type == "cpu" else "in one process" if processes == 1 else None
     changes = []
@@ -79,11 +91,12 @@ def _unsynchronise(cfg: CfgNode, device: torch.device, processes: int) -> list[s
 
 def _scale(cfg: CfgNode, device: torch.device, processes: int, images_per_device: int | None) -> list[str]:
     reference, batch = cfg.SOLVER.REFERENCE_WORLD_SIZE, cfg.SOLVER.IMS_PER_BATCH
-    share = batch // (reference or processes)
-    fitting = images_per_device or (min(share, _images_that_fit(cfg, device)) if reference else share)
-    images = min(share, fitting) * processes
-    if images in {0, batch} or not (reference or images_per_device):
-        cfg.SOLVER.REFERENCE_WORLD_SIZE = 0
+    cfg.SOLVER.REFERENCE_WORLD_SIZE = 0
+    if not (reference or images_per_device):
+        return []
+    most = images_per_device or _images_that_fit(cfg, device, batch // reference or batch)
+    images = min(batch // processes, most) * processes
+    if images in {0, batch}:
         return []
     before = schedule(cfg)
     cfg.SOLVER.REFERENCE_WORLD_SIZE = batch  # counted in images, so that any number of them may be had
@@ -91,7 +104,7 @@ def _scale(cfg: CfgNode, device: torch.device, processes: int, images_per_device
     for name in SCALED:
         cfg.SOLVER[name] = scaled.SOLVER[name]
     cfg.SOLVER.REFERENCE_WORLD_SIZE = 0
-    why = f"{processes} process{'es' * (processes > 1)} of {images // processes} images"
+    why = f"{_number_of(processes)} of {images // processes} images"
     return [
         f"SOLVER.{name}: {_text(cfg.SOLVER[name])} instead of {_text(before[name])} ({why})"
         for name in SCALED
@@ -99,15 +112,34 @@ def _scale(cfg: CfgNode, device: torch.device, processes: int, images_per_device
     ]
 
 
-def _images_that_fit(cfg: CfgNode, device: torch.device) -> int:
-    """Estimate the images that every process, whatever its memory, can train on at once, at least one."""
+def _images_that_fit(cfg: CfgNode, device: torch.device, usual: int) -> int:
+    """Estimate the images that every process, whatever its memory, can train on at once, at least one.
+
+    They are at most the `usual` ones where the estimate knows less: of a CPU's memory, which others use too, and of
+    encoders larger than those it was counted with.
+    """
     short, long = max(cfg.INPUT.MIN_SIZE_TRAIN), cfg.INPUT.MAX_SIZE_TRAIN
     pixels = short * min(long, short * 1333 / 800)
+    rois, of_rois = cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE, GIB_OF_ROIS_C4
+    if cfg.MODEL.FPN.IN_FEATURES:
+        of_rois = GIB_OF_ROIS_FPN
+    each = GIB_OF_PIXELS * pixels / REFERENCE_PIXELS + of_rois * rois / REFERENCE_ROIS
     if device.type == "cuda":
         memory = torch.cuda.get_device_properties(device).total_memory
     else:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // comm.get_local_size()
-    return Agreement().least(max(1, int(memory / 2**30 / (GIB_PER_IMAGE * pixels / REFERENCE_PIXELS))))
+    fitting = max(1, int(memory / 2**30 / each))
+    return Agreement().least(fitting if device.type == "cuda" and _is_as_counted(cfg) else min(fitting, usual))
+
+
+def _is_as_counted(cfg: CfgNode) -> bool:
+    resnet = cfg.MODEL.RESNETS
+    is_narrow = resnet.NUM_GROUPS * resnet.WIDTH_PER_GROUP <= 64 and resnet.RES2_OUT_CHANNELS <= 256
+    return is_narrow and resnet.DEPTH <= 101 and cfg.MODEL.RPN.IN_FEATURES[0] in {"p2", "res4"}
+
+
+def _number_of(processes: int) -> str:
+    return f"{processes} process{'es' * (processes > 1)}"
 
 
 def _text(value: Any) -> str:

@@ -87,11 +87,11 @@ def train(
         return Trained(model, done["seconds"], done["notes"])
     with refused(f"{title}: cannot be trained"):
         trainer = Trainer(cfg, title, run_hash, save_minutes, state)
-    split.forget_objects()
-    trainer.begin(start, notes)
-    trainer.evaluate_with(evaluation, evaluate_every)
-    trainer.agreement.first(lambda: detect_in_first_image(cfg, trainer.bare))
     try:
+        split.forget_objects()
+        trainer.begin(start, notes)
+        trainer.evaluate_with(evaluation, evaluate_every)
+        trainer.agreement.first(lambda: detect_in_first_image(cfg, trainer.bare))
         with _explained(trainer):
             trainer.train()
     finally:
@@ -261,11 +261,20 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         """Return Detectron2's SGD, or AdamW with the same parameter groups and clipping."""
-        if cfg.SOLVER.OPTIMIZER == "SGD":
+        solver = cfg.SOLVER
+        if solver.OPTIMIZER == "SGD":
             return super().build_optimizer(cfg, model)  # type: ignore[no-any-return]
-        groups = get_default_optimizer_params(model, base_lr=cfg.SOLVER.BASE_LR, weight_decay_norm=0.0)
+        groups = get_default_optimizer_params(
+            model,
+            base_lr=solver.BASE_LR,
+            weight_decay_norm=solver.WEIGHT_DECAY_NORM,
+            bias_lr_factor=solver.BIAS_LR_FACTOR,
+            weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
+        )
         adamw = maybe_add_gradient_clipping(cfg, torch.optim.AdamW)
-        return adamw(groups, cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY, fused=True)  # type: ignore[no-any-return]
+        # A fused one takes gradients times the scale of mixed precision, and clipping would see them so.
+        fused = None if solver.AMP.ENABLED and solver.CLIP_GRADIENTS.ENABLED else True
+        return adamw(groups, solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, fused=fused)  # type: ignore[no-any-return]
 
     def build_writers(self) -> list[EventWriter]:
         """Return the writers of metrics.json and TensorBoard, without what a resumed run does again."""

@@ -49,3 +49,5 @@ class Outcome:
     """Test images behind the figures."""
     notes: tuple[str, ...] = ()
     """What the record must say beside them."""
+    seconds_before: float = 0.0
+    """That processes took from which this one went on."""

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from torchvision import datasets
 
-from superinfo.datasets.images import Folder, ScenesObjects, Standard, open_images
+from superinfo.datasets.images import Folder, ImageFiles, ScenesObjects, Standard, open_images
 from superinfo.datasets.scenes import World, draw_object
 from superinfo.errors import UserError
 
@@ -82,6 +82,16 @@ def test_a_folder_may_be_a_tree_of_links(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "link").symlink_to(tmp_path / "elsewhere")
     assert len(open_images(folder(tmp_path / "root"), tmp_path)) == 1
+
+
+def test_a_link_that_leads_back_is_not_followed(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_image(tmp_path / name / "1.png", (1, 2, 3))
+    (tmp_path / "a" / "back").symlink_to(tmp_path)
+    (tmp_path / "b" / "beside").symlink_to(tmp_path / "a")
+    images = open_images(folder(tmp_path), tmp_path)
+    assert isinstance(images, ImageFiles)
+    assert images.paths == [str(tmp_path / name / "1.png") for name in ("a", "b", "b/beside")]
 
 
 def test_a_missing_folder_is_named_with_the_remedy(tmp_path: Path) -> None:

@@ -107,6 +107,14 @@ def test_any_folder_of_images_is_counted_by_split_and_class(tmp_path: Path) -> N
     assert [(part.where, part.found, part.classes) for part in found.parts] == [("*", 3, 2)]
 
 
+def test_a_split_without_images_is_told_beside_those_that_have_some(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "1.png").touch()
+    (tmp_path / "test").mkdir()
+    (found,) = inspect_root(tmp_path).sets
+    assert [(part.found, part.problem) for part in found.parts] == [(1, None), (0, "no images")]
+
+
 def test_a_folder_of_nothing_is_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no set that is known, and no images below this folder; docs/reproduce\.md"):
         inspect_root(tmp_path)

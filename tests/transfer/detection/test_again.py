@@ -148,6 +148,20 @@ def test_out_of_gpu_memory_in_evaluation_says_how_to_go_on(runs: Path, monkeypat
         again(runs)
 
 
+@pytest.mark.usefixtures("counted_flops")
+def test_out_of_gpu_memory_while_operations_are_counted_says_how_to_go_on(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tracing keeps what a forward pass without gradients does not."""
+
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr("transfer.detection.evaluate.FlopCountAnalysis.total", full)
+    with pytest.raises(UserError, match="out of GPU memory while it is tested; the same command goes on with --device"):
+        again(runs, data=RECIPE["data"] | {"test": 4})
+
+
 def test_out_of_gpu_memory_says_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")

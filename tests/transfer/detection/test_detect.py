@@ -1,6 +1,7 @@
 """A detection run from outside: weights in, record out, resumed after a kill."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -164,6 +165,23 @@ def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train_000003\.jpg: not a readable image") as caught:
         detect(recipe, None, seed=0, runs=tmp_path, device="cpu")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["train.detect_in_first_image", "evaluate.inference_on_dataset"])
+def test_an_error_leaves_no_workers_which_an_exiting_python_would_wait_for(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise UserError("the first image is broken")
+
+    monkeypatch.setattr(f"transfer.detection.{place}", fail)
+    with pytest.raises(UserError, match="first image") as caught:
+        detect(tiny_detector({"DATALOADER.NUM_WORKERS": 1}), None, seed=0, runs=tmp_path, device="cpu")
+    left = multiprocessing.active_children()
+    for worker in left:
+        worker.kill()
+    assert left == []
+    assert caught.tb is not None, "what it holds is not freed before"
 
 
 def test_an_overlay_that_is_not_what_was_proven_is_refused(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:

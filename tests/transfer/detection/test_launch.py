@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from superinfo.errors import Interrupted, SuperInfoError, UserError
 from superinfo.runs import StopSignal
 from superinfo.state import PATTERN
 from tests.transfer.detection.meeting import meet_and_fail_in_the_second
-from tests.transfer.detection.tiny_detector import tiny_detector
+from tests.transfer.detection.tiny_detector import RECIPE, tiny_detector
 from transfer.detection.detect import detect
 from transfer.detection.launch import _unexplained, launch
 from transfer.detection.train import FINAL, Trainer
@@ -78,6 +79,27 @@ def test_two_processes_stopped_by_a_signal_resume_and_end_as_if_undisturbed(tmp_
     assert f"all {len(Record.read(path).metrics)} figures as in its record" in again.stderr
 
 
+def test_a_signal_to_all_processes_while_it_evaluates_on_the_way_saves_the_run(tmp_path: Path) -> None:
+    """As Slurm and `superinfo bench` send it: the workers that read test images get it too."""
+    data = RECIPE["data"] | {"test": 200}
+    options = RECIPE["options"] | {"DATALOADER.NUM_WORKERS": 2}
+    file = command(tmp_path, data=data, options=options, evaluate_every=1)
+    run = [*file, "--runs", str(tmp_path / "runs")]
+    process = subprocess.Popen(run, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while "Inference done" not in log_of(tmp_path / "runs") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 75, told
+    assert "stopped after iteration 1; the same command resumes" in told.splitlines()[-1]
+    assert list((tmp_path / "runs").glob(f"*/{PATTERN}"))
+
+
+def log_of(runs: Path) -> str:
+    return "".join(log.read_text() for log in runs.glob("*/log.txt"))
+
+
 def stop_after_the_first_iteration(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(StopSignal, "received", True)
@@ -94,6 +116,7 @@ def test_a_run_asked_for_fewer_images_starts_anew_and_says_so(
     told = capsys.readouterr().err
     assert "begun with IMS_PER_BATCH 2, now 1, BASE_LR" in told
     assert "as images_per_device asks, it starts anew" in told
+    assert "1 images an iteration, 1 in each of 1 process" in told
     assert "resumed" not in told
     assert "SOLVER.IMS_PER_BATCH: 1 instead of 2 (1 process of 1 images)" in record.deviations
     assert not list(tmp_path.rglob(f"{PATTERN}*"))

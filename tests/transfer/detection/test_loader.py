@@ -9,12 +9,22 @@ import numpy as np
 import pytest
 import torch
 from detectron2.config import CfgNode
+from detectron2.data import build_detection_test_loader
 
 from superinfo.artifacts import Pixels
 from tests.transfer.detection.tiny_detector import tiny_detector
 from transfer.detection.config import build_config, protocol_config, read_needs
 from transfer.detection.data import register
-from transfer.detection.loader import Place, TrainingImages, build_train_loader, group_by_shape, repeats, stream
+from transfer.detection.loader import (
+    Place,
+    TrainingImages,
+    build_test_loader,
+    build_train_loader,
+    group_by_shape,
+    repeats,
+    stream,
+)
+from transfer.detection.mapper import Mapper
 from transfer.overlay import encoder_overlay
 
 
@@ -44,6 +54,18 @@ def test_batches_are_alike_with_workers_and_after_a_resume(cfg: CfgNode, images:
     assert len({shape for batch in whole for _, shape, _ in batch}) > 1, "images are scaled at random"
     assert seen(iter(build_train_loader(cfg, images, 4)), 3) == whole[4:]
     assert seen(iter(build_train_loader(cfg, images, 2, workers=2)), 3) == whole[2:5]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_test_images_are_those_of_detectron2s_loader(cfg: CfgNode, workers: int) -> None:
+    (name,) = cfg.DATASETS.TEST
+    peer = build_detection_test_loader(cfg, name, mapper=Mapper(cfg, is_train=False))
+    ours = build_test_loader(cfg, workers)
+    assert len(ours) == len(peer) == 6
+    for (image,), (expected,) in zip(ours, peer, strict=True):
+        assert image.keys() == expected.keys()
+        assert torch.equal(image.pop("image"), expected.pop("image"))
+        assert image == expected
 
 
 def test_processes_share_out_the_stream_of_one(cfg: CfgNode, images: TrainingImages) -> None:

@@ -52,7 +52,7 @@ def read_voc(
 def _listed(path: Path) -> list[str]:
     """Return the names in a list; the flags that VOC's lists of one class have after them are left."""
     try:
-        return [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+        return [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; correct data.root, or the split and its folder") from None
     except (OSError, UnicodeDecodeError) as error:
