@@ -20,7 +20,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     names `path`, also where `write` made another error of it, as torch.save does of a full disk.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path)
     try:
         with temporary.open("wb", buffering=0) as raw:
             remembered = _RemembersErrors(raw)
@@ -93,9 +93,12 @@ def file_sha256(path: Path) -> str:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path` that becomes `path` if the block succeeds, and is removed if not."""
+    """Yield a temporary folder beside `path` that becomes `path` if the block succeeds, and is removed if not.
+
+    Its files are flushed to disk before, as it is trusted whenever it is there. An OSError of that names `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path)
     for other in path.parent.glob(f".{path.name}.*.tmp"):
         process = other.name.removeprefix(f".{path.name}.").removesuffix(".tmp")
         # Left by a killed run, which may have had this process's number: in a container they are alike.
@@ -104,9 +107,34 @@ def new_folder(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        try:
+            _flush(temporary)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
         temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _flush(folder: Path) -> None:
+    for place in (*folder.rglob("*"), folder):
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder whole or not at all: what a killed process leaves of it goes when `new_folder` makes another."""
+    temporary = _beside(path)
+    shutil.rmtree(temporary, ignore_errors=True)
+    path.replace(temporary)
+    shutil.rmtree(temporary)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 @contextmanager

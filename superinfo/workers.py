@@ -2,14 +2,26 @@
 
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import cv2
+from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 
+@contextmanager
+def loaded(loader: DataLoader[Any]) -> Iterator[Iterator[Any]]:
+    """Within the context, an iterator over a loader's batches; its workers end with the context."""
+    iterator = iter(loader)
+    try:
+        yield iterator
+    finally:
+        end_workers(iterator)
+
+
 def start_worker(worker: int) -> None:
-    """Use one thread, and leave it to the training process to answer the signals that a scheduler sends to all."""
+    """Use one thread, and leave it to the main process to answer the signals that a scheduler sends to all."""
     cv2.setNumThreads(0)
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from superinfo.files import (
     file_sha256,
     is_held,
     new_folder,
+    remove_folder,
     write_atomically,
     write_bytes,
     write_json,
@@ -149,6 +151,34 @@ def test_a_new_folder_appears_whole(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["set"]
 
 
+def test_a_new_folder_is_on_disk_before_it_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed = set()
+
+    def remember(descriptor: int) -> None:
+        assert not (tmp_path / "set").exists()
+        flushed.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", remember)
+    with new_folder(tmp_path / "set") as temporary:
+        (temporary / "sub").mkdir()
+        for name in ("a", "sub/b"):
+            (temporary / name).write_text(name)
+    assert flushed == {(tmp_path / "set" / name).stat().st_ino for name in (".", "a", "sub", "sub/b")}
+
+
+def test_a_disk_that_cannot_hold_a_new_folder_is_told_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output error") as caught, new_folder(tmp_path / "set") as temporary:
+        (temporary / "a").write_text("a")
+    assert caught.value.filename == str(tmp_path / "set")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("interruption", [RuntimeError, KeyboardInterrupt])
 def test_a_new_folder_that_fails_does_not_appear(tmp_path: Path, interruption: type[BaseException]) -> None:
     def make() -> None:
@@ -179,6 +209,28 @@ def test_a_new_folder_never_replaces_one_with_files(tmp_path: Path) -> None:
         (temporary / "a").write_text("a")
     assert (tmp_path / "set" / "mine").read_text() == "kept"
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_a_folder_that_is_being_removed_is_not_there_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "set" / "sub").mkdir(parents=True)
+    (tmp_path / "set" / "sub" / "a").write_text("a")
+    rmtree = shutil.rmtree
+
+    def killed(path: Path, *, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise KeyboardInterrupt
+        rmtree(path, ignore_errors=True)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            remove_folder(tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+    with new_folder(tmp_path / "set"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    remove_folder(tmp_path / "set")
+    assert list(tmp_path.iterdir()) == []
 
 
 HOLD = """

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +23,19 @@ REPORTED = 1000
 def digests(images: ImageSet, title: str, cache: Path) -> Digests:
     """Return the BLAKE2b digest of each image's stored bytes.
 
-    Those of files are kept below `cache` and read anew where a path, size or time of change differs.
+    Those of files are kept below `cache` and read anew where a path, size or time of change differs. A file that could
+    not be read is tried again, as it may be readable now.
     """
     if not isinstance(images, Files):
-        return _read(images, title)
+        return _read(images, range(len(images)), title)
     path = cache / f"digests-{_signature(images)}.npy"
-    if not path.exists():
-        found = _read(images, title)
-        write_atomically(path, lambda file: np.save(file, found))
-    kept: Digests = np.load(path)
-    return kept
+    found: Digests = np.load(path) if path.exists() else np.zeros((len(images), SIZE), np.uint8)
+    unread = np.flatnonzero(~found.any(axis=1))
+    if unread.size:
+        found[unread] = _read(images, unread, title)
+        if found[unread].any():
+            write_atomically(path, lambda file: np.save(file, found))
+    return found
 
 
 def shared(test: Digests, train: Digests) -> NDArray[np.int64]:
@@ -40,13 +44,13 @@ def shared(test: Digests, train: Digests) -> NDArray[np.int64]:
     return np.array([row for row, digest in enumerate(map(bytes, test)) if digest in seen], np.int64)
 
 
-def _read(images: ImageSet, title: str) -> Digests:
-    found = np.zeros((len(images), SIZE), np.uint8)
-    with progress(f"{title}: hashing", len(images), "images") as advance:
-        for index in range(len(images)):
-            found[index] = np.frombuffer(_digest(images, index), np.uint8)
-            if (index + 1) % REPORTED == 0 or index + 1 == len(images):
-                advance(index % REPORTED + 1, "")
+def _read(images: ImageSet, indices: Sequence[int] | NDArray[np.int64], title: str) -> Digests:
+    found = np.zeros((len(indices), SIZE), np.uint8)
+    with progress(f"{title}: hashing", len(indices), "images") as advance:
+        for row, index in enumerate(indices):
+            found[row] = np.frombuffer(_digest(images, int(index)), np.uint8)
+            if (row + 1) % REPORTED == 0 or row + 1 == len(indices):
+                advance(row % REPORTED + 1, "")
     return found
 
 

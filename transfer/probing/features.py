@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from superinfo.datasets.images import Labels
 from superinfo.errors import UserError
-from superinfo.files import exclusive, new_folder
+from superinfo.files import exclusive, new_folder, remove_folder
 from superinfo.progress import progress, say
 from superinfo.spec import identity
 from superinfo.views import PARAMETERS, Pixels, TwoViews, ViewSpec, view_generator
+from superinfo.workers import loaded, start_worker
 from transfer.probing.encoder import Subject
 from transfer.probing.labelled import Floats
+from transfer.probing.memory import enough_memory
 from transfer.probing.pixels import evaluated, normalisation, normalised
 from transfer.probing.recipe import ProbeRecipe
 from transfer.probing.splits import Indices, Split
@@ -33,6 +35,7 @@ TOLD = 5
 Shown = tuple[Pixels, Floats]
 """What is shown of an image: k pictures `(k, S, S, 3)`, and the parameters drawn for each, `(k, P)`."""
 Show = Callable[[Pixels, int], Shown]
+"""Of an image and its index. Workers that are not forked get it pickled."""
 
 
 @dataclass(frozen=True)
@@ -61,45 +64,45 @@ class FeatureStore:
     def of(self, split: Split) -> Features:
         """Return the features of a split's images, each shown whole, in evaluation mode.
 
-        Raises UserError if too many images cannot be read, or if features are not finite.
+        They are extracted anew once an image can be read that could not be. Raises UserError if too many images cannot
+        be read, if features are not finite, or if the GPU's memory does not suffice.
         """
         recipe = self.recipe
-
-        def show(image: Pixels, _: int) -> Shown:
-            return evaluated(image, recipe)[None], np.zeros((1, 0), np.float32)
-
-        found = self._kept(split, [recipe.input_size, recipe.transform], 1, show)
+        found = self._kept(split, [recipe.input_size, recipe.transform], 1, partial(_show_whole, recipe))
         return Features(found.values[:, 0], found.labels, found.indices, found.parameters[:, 0])
 
     def of_views(self, split: Split, views: ViewSpec, seed: int) -> Features:
         """Return the features of two views of each image with the parameters drawn for them; raises as `of` does."""
         size = self.recipe.input_size
         pair = TwoViews(views, size, self.mean, self.std)
-
-        def show(image: Pixels, index: int) -> Shown:
-            (v1, p1), (v2, p2) = pair.pixels(image, view_generator(seed, 0, index))
-            return np.stack([v1, v2]), np.stack([p1, p2])
-
-        return self._kept(split, [size, identity(views), seed], 2, show)
+        return self._kept(split, [size, identity(views), seed], 2, partial(_show_views, pair, seed))
 
     def _kept(self, split: Split, shape: list[Any], pictures: int, show: Show) -> Features:
         key = [FORMAT, self.subject.tensors_sha256, split.data_hash, self.mean, self.std, *shape]
         name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]
         path = self.folder / name
         with exclusive(self.folder / f".{name}.lock", wait=True):
+            if path.is_dir() and _more_readable(split, np.load(path / "readable.npy")):
+                remove_folder(path)
             if not path.is_dir():
-                self._extract(split, pictures, show, path)
-        readable = np.load(path / "readable.npy")
+                with self._enough_memory(split):
+                    self._extract(split, pictures, show, path)
+            readable = np.load(path / "readable.npy")
+            values, parameters = (np.load(path / f"{part}.npy", mmap_mode="r") for part in ("values", "parameters"))
         self._check_readable(split, readable)
         unreadable = int((~readable).sum())
         note = f"{unreadable:,} of the {len(readable):,} images of {split.field} cannot be read and are left out"
         if unreadable and note not in self.notes:
             self.notes.append(note)
-        values, parameters = (np.load(path / f"{part}.npy", mmap_mode="r") for part in ("values", "parameters"))
         if not readable.all():
             values, parameters = values[readable], parameters[readable]
         indices = split.indices[readable]
         return Features(values, split.images.labels[indices], indices, parameters)
+
+    def _enough_memory(self, split: Split) -> AbstractContextManager[None]:
+        images = min(self.recipe.batch_size, len(split.indices))
+        remedy = f"--set batch_size={images // 2}" if images > 1 else "use --device cpu"
+        return enough_memory(f"{split.field}: features of {images} images at once", f"{remedy}, or a GPU with more")
 
     @torch.no_grad()
     def _extract(self, split: Split, pictures: int, show: Show, path: Path) -> None:
@@ -134,11 +137,12 @@ class FeatureStore:
             collate_fn=list,
             worker_init_fn=start_worker,
         )
-        with progress(f"{split.field}: features", len(split.indices), "images") as advance:
+        title = f"{split.field}: features"
+        with loaded(loader) as shown_images, progress(title, len(split.indices), "images") as advance:
 
             def batches() -> Iterator[tuple[Indices, Pixels, Floats]]:
                 unreadable = 0
-                for batch in loader:
+                for batch in shown_images:
                     for reason in (shown for _, shown in batch if isinstance(shown, str)):
                         unreadable += 1
                         if unreadable <= TOLD:
@@ -155,7 +159,8 @@ class FeatureStore:
         most = self.recipe.max_unreadable
         if len(bad) > most * len(readable) or len(bad) == len(readable):
             what = f"{len(bad):,} of {len(readable):,} images cannot be read, more than max_unreadable ({most:g})"
-            raise UserError(f"{split.field}: {what}; mend or remove them, the first is {_reason(split, bad[0])}")
+            first = _fault(split, bad[0]) or f"number {split.indices[bad[0]]}, which can be read now: try again"
+            raise UserError(f"{split.field}: {what}; mend or remove them, the first is {first}")
 
 
 class _ShownImages(Dataset[tuple[int, Shown | str]]):
@@ -175,19 +180,27 @@ class _ShownImages(Dataset[tuple[int, Shown | str]]):
             return row, str(error)
 
 
-def start_worker(worker: int) -> None:
-    """Use one thread, and leave it to the main process to answer the signals that a scheduler sends to all."""
-    cv2.setNumThreads(0)
-    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+def _show_whole(recipe: ProbeRecipe, image: Pixels, _: int) -> Shown:
+    return evaluated(image, recipe)[None], np.zeros((1, 0), np.float32)
 
 
-def _reason(split: Split, row: int) -> str:
+def _show_views(pair: TwoViews, seed: int, image: Pixels, index: int) -> Shown:
+    (v1, p1), (v2, p2) = pair.pixels(image, view_generator(seed, 0, index))
+    return np.stack([v1, v2]), np.stack([p1, p2])
+
+
+def _more_readable(split: Split, readable: NDArray[np.bool_]) -> bool:
+    """Whether an image that could not be read can be now, as after an error of its disk."""
+    return any(_fault(split, int(row)) is None for row in np.flatnonzero(~readable))
+
+
+def _fault(split: Split, row: int) -> str | None:
+    """Return why an image cannot be read; None if it can be."""
     try:
         split.images[int(split.indices[row])]
     except UserError as error:
         return str(error)
-    return f"number {split.indices[row]}, which can be read now: remove the features folder"
+    return None
 
 
 def _check_finite(split: Split, finite: NDArray[np.bool_]) -> None:

@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,9 +24,11 @@ from superinfo.encoders import ResNet
 from superinfo.errors import Diverged, Interrupted, UserError
 from superinfo.progress import Advance, progress, say
 from superinfo.runs import StopSignal
-from superinfo.state import newest_state, read_state, remove_states, save_state
+from superinfo.state import newest_state, read_state, save_state
 from superinfo.views import Pixels, ViewSpec, draw_view, view_generator
-from transfer.probing.features import TOLD, FeatureStore, start_worker
+from superinfo.workers import loaded, start_worker
+from transfer.probing.features import TOLD, FeatureStore
+from transfer.probing.memory import enough_memory
 from transfer.probing.pixels import normalised
 from transfer.probing.recipe import FinetuneSpec
 from transfer.probing.scores import scores
@@ -41,14 +44,19 @@ Position = tuple[int, int]
 def finetune(trial: Trial, task: FinetuneSpec) -> Outcome:
     """Train encoder and classifier, then score them on the test images after the last epoch.
 
-    Raises Diverged if the loss is not finite, Interrupted after a signal, with the training state saved.
+    The training state stays until the record is written, for whoever writes it to remove. Raises Diverged if the loss
+    is not finite, UserError if the GPU's memory does not suffice, Interrupted after a signal, with the training state
+    saved.
     """
     rows, _ = stratified(trial.splits.train.labels, task.label_fraction, [trial.seed, SUBSET])
     run = _Run(trial, task, trial.splits.train.part(rows))
-    run.train()
-    outcome = run.evaluate()
-    remove_states(trial.folder)
-    return outcome
+    fewer = f"--set task.batch_size={run.batch_size // 2} starts anew; " if run.batch_size >= 4 else ""
+    with enough_memory(
+        f"{trial.recipe.name}: fine-tuning on {run.batch_size} images at once",
+        f"{fewer}on a GPU with more, or by --device cpu, the same command resumes",
+    ):
+        run.train()
+    return run.evaluate()
 
 
 class _Classifier(nn.Module):
@@ -86,21 +94,25 @@ class _Run:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.resumed = state["step"], True
+            self.unreadable |= set(state.get("unreadable", ()))
             say(f"{trial.folder.name}: resumed at step {self.step:,}")
 
     def train(self) -> None:
         title = f"{self.trial.recipe.name}: fine-tuning"
         with (
             StopSignal() as stop,
+            loaded(self._loader()) as batches,
             progress(title, self.total * self.batch_size, "images", self.step * self.batch_size) as advance,
         ):
             saved = time.monotonic()
             self.model.train()
-            for pixels, labels in self._batches():
-                self._learn(pixels, labels, advance)
+            for batch in batches:
+                for shown in batch:
+                    self._note_unreadable(shown.unreadable)
+                self._learn(batch, advance)
                 self.step += 1
                 due = time.monotonic() - saved > 60 * self.task.save_minutes
-                if self.step < self.total and (stop.received or due):
+                if stop.received or due or self.step == self.total:
                     self._save()
                     saved = time.monotonic()
                     if stop.received:
@@ -115,6 +127,7 @@ class _Run:
             trial.subject, encoder=self.model.encoder, tensors_sha256=tensors_sha256(self.model.state_dict())
         )
         folder = trial.folder / "features"
+        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed when it removed them
         store = FeatureStore(tuned, trial.recipe, folder, trial.device)
         found = store.of(trial.splits.test)
         with torch.no_grad():
@@ -129,13 +142,15 @@ class _Run:
         predicted = logits.argmax(dim=1).cpu().numpy()
         return Outcome(scores(predicted, found.labels, trial.recipe.metric), len(found.labels), tuple(notes))
 
-    def _learn(self, pixels: Tensor, labels: Tensor, advance: Advance) -> None:
+    def _learn(self, batch: "list[_Shown]", advance: Advance) -> None:
         rate = 0.5 * (1 + math.cos(math.pi * self.step / self.total))
         for group, lr in zip(
             self.optimizer.param_groups, (self.task.lr, self.task.head_lr or self.task.lr), strict=True
         ):
             group["lr"] = lr * rate
         store = self.trial.store
+        pixels = torch.from_numpy(np.stack([shown.pixels for shown in batch]))
+        labels = torch.tensor([shown.label for shown in batch])
         images = normalised(pixels.to(self.trial.device), store.mean, store.std)
         loss = F.cross_entropy(self.model(images), labels.to(self.trial.device))
         self._check_finite(loss)
@@ -144,9 +159,9 @@ class _Run:
         self.optimizer.step()
         advance(self.batch_size, f"loss {loss.item():.3f}")
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _loader(self) -> DataLoader[Any]:
         cv2.setNumThreads(0)
-        loader: DataLoader[_Shown] = DataLoader(
+        return DataLoader(
             _TrainingImages(self.trial, self.task, self.split),
             batch_sampler=_Order(
                 len(self.split.indices), self.batch_size, self.task.epochs, self.trial.seed, self.step
@@ -155,13 +170,6 @@ class _Run:
             collate_fn=list,
             worker_init_fn=start_worker,
         )
-        for batch in loader:
-            for shown in batch:
-                self._note_unreadable(shown.unreadable)
-            yield (
-                torch.from_numpy(np.stack([shown.pixels for shown in batch])),
-                torch.tensor([shown.label for shown in batch]),
-            )
 
     def _note_unreadable(self, reasons: tuple[str, ...]) -> None:
         most = self.trial.recipe.max_unreadable
@@ -179,7 +187,11 @@ class _Run:
             raise Diverged(f"{self.trial.recipe.name}: loss or weights are not finite at step {self.step}; {rate}")
 
     def _save(self) -> None:
-        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "unreadable": sorted(self.unreadable),
+        }
         save_state(self.trial.folder, self.step, state, self.trial.run_hash)
 
 

@@ -9,6 +9,7 @@ from superinfo.device import pick_device
 from superinfo.encoders import count_flops
 from superinfo.runs import interruptible, locked, peak_memory_mib, provenance, reset_peak_memory, run_id
 from superinfo.spec import identity, identity_hash, protocol_hash
+from superinfo.state import remove_states
 from transfer.deviations import deviations
 from transfer.probing.classify import classify_by_neighbours, classify_linearly
 from transfer.probing.encoder import Subject, open_encoder
@@ -16,6 +17,7 @@ from transfer.probing.factors import read_factors
 from transfer.probing.features import FeatureStore
 from transfer.probing.finetune import finetune
 from transfer.probing.information import measure_information
+from transfer.probing.memory import enough_memory
 from transfer.probing.recipe import (
     RECIPES,
     FactorsSpec,
@@ -43,8 +45,8 @@ def probe(
 
     Frozen features are kept below `runs/features`, for every probe that needs the same ones. Leaves a finished run
     alone; fine-tuning resumes an unfinished one, other probes begin anew from the features that are there. `command`
-    is the line that repeats the measurement, for the record. Raises UserError on bad input, Diverged on a loss that
-    is not finite, Interrupted on SIGTERM and SIGUSR1.
+    is the line that repeats the measurement, for the record. Raises UserError on bad input and on a GPU with too little
+    memory, Diverged on a loss that is not finite, Interrupted on SIGTERM and SIGUSR1.
     """
     subject = open_encoder(checkpoint, recipe.encoder, seed)
     path = record_path(recipe, subject.who, seed, runs)
@@ -79,7 +81,8 @@ def _measure(
     splits = open_splits(recipe.data, runs, labelled=labelled)
     store = FeatureStore(subject, recipe, runs / "features", chosen)
     trial = Trial(recipe, seed, subject, splits, store, runs, path.parent, _run_hash(recipe, subject.who), chosen)
-    outcome = _carry_out(trial)
+    with enough_memory(recipe.name, "use --device cpu, or a GPU with more"):
+        outcome = _carry_out(trial)
     Record(
         run=path.parent.name,
         command=command,
@@ -107,6 +110,7 @@ def _measure(
         ),
         provenance=provenance(),
     ).write(path)
+    remove_states(path.parent)
 
 
 def _carry_out(trial: Trial) -> Outcome:

@@ -136,7 +136,7 @@ class ProbeRecipe(Spec):
     data: ProbeData
     task: AnyTask = Field(discriminator="kind")
     metric: Literal["accuracy", "mean_per_class_accuracy"] = "accuracy"
-    """What settings are chosen by and the field reports; the other is not recorded unless it is this."""
+    """What settings are chosen by and the field reports; `accuracy` is recorded beside it."""
     input_size: int = Field(ge=16)
     """Side of the images that the encoder sees, in pixels."""
     transform: Literal["resize", "centre", "imagenet"] = "resize"

@@ -1,6 +1,12 @@
 """Frozen features: those of the encoder itself, extracted once, kept by what they depend on."""
 
-from collections.abc import Callable
+import errno
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +30,7 @@ from transfer.probing.splits import Split
 
 MakeCheckpoint = Callable[..., Path]
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[3]
 
 
 def recipe(task: dict[str, Any] | None = None, **changes: Any) -> ProbeRecipe:
@@ -67,6 +74,48 @@ def test_kept_features_are_those_of_the_encoder(
 
     monkeypatch.setattr(store.subject.encoder, "forward", refuse)
     assert np.array_equal(store.of(images).values, found.values)
+
+
+@pytest.fixture
+def spawned() -> Iterator[None]:
+    """Start processes as macOS does. Linux, from Python 3.14 on, asks as much of what they are given."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("spawn", force=True)
+    yield
+    multiprocessing.set_start_method(before, force=True)
+
+
+@pytest.mark.usefixtures("spawned")
+def test_workers_that_are_not_forked_make_the_same_features(subject: Subject, tmp_path: Path) -> None:
+    images = split(tiny.write_folder(tmp_path / "images", 2), tmp_path)
+    alone, helped = (FeatureStore(subject, recipe(workers=n), tmp_path / f"kept{n}", CPU) for n in (0, 1))
+    assert np.array_equal(alone.of(images).values, helped.of(images).values)
+    views = [store.of_views(images, ViewSpec(), seed=5) for store in (alone, helped)]
+    assert np.array_equal(views[0].values, views[1].values)
+    assert np.array_equal(views[0].parameters, views[1].parameters)
+
+
+FAILS_IN_EXTRACTION = """
+import sys
+from pathlib import Path
+from tests.transfer.probing import tiny
+from transfer.probing import features
+from transfer.probing.probe import probe
+
+def fail(*_):
+    raise ValueError("broken off")
+
+features.normalised = fail
+root = Path(sys.argv[1])
+probe(tiny.recipe(tiny.folders(root), {"kind": "knn"}, workers=1, batch_size=2), None, 0, root / "runs", "cpu")
+"""
+
+
+def test_a_probe_that_fails_ends_with_its_workers(tmp_path: Path) -> None:
+    """They ignore the signal by which Python ends them when it exits, and waits for them without end."""
+    command = [sys.executable, "-c", FAILS_IN_EXTRACTION, str(tmp_path)]
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stderr.endswith("ValueError: broken off\n")
 
 
 def test_what_features_depend_on_has_features_of_its_own(subject: Subject, tmp_path: Path) -> None:
@@ -125,6 +174,51 @@ def test_an_image_that_cannot_be_read_is_named_counted_and_left_out(
     assert "\n" not in str(caught.value)
 
 
+@contextmanager
+def failing_disk(name: str) -> Iterator[list[str]]:
+    """Within the context, files of a name cannot be read; yields the names of all that are asked for."""
+    asked = []
+
+    def read(path: Path) -> bytes:
+        asked.append(path.name)
+        if path.name == name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        with path.open("rb") as file:
+            return file.read()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Path, "read_bytes", read)
+        yield asked
+
+
+def test_only_a_file_that_could_not_be_read_is_hashed_again(tmp_path: Path) -> None:
+    images = open_images(
+        Folder(kind="folder", name="colours", root=tiny.write_folder(tmp_path / "images", 2)), tmp_path
+    )
+    with failing_disk("001.png"):
+        before = digests(images, "colours", tmp_path / "kept")
+    assert before.any(axis=1).tolist() == [True, False] * 3
+    with failing_disk("none") as asked:
+        after = digests(images, "colours", tmp_path / "kept")
+        assert asked == ["001.png"] * 3
+        assert np.array_equal(digests(images, "colours", tmp_path / "kept"), after)
+        assert len(asked) == 3
+    assert np.array_equal(after, digests(images, "colours", tmp_path / "another"))
+
+
+def test_features_are_extracted_anew_once_an_image_can_be_read_again(subject: Subject, tmp_path: Path) -> None:
+    images = split(tiny.write_folder(tmp_path / "images", 2), tmp_path)
+    whole = FeatureStore(subject, recipe(), tmp_path / "whole", CPU).of(images)
+    store = FeatureStore(subject, recipe(max_unreadable=0.5), tmp_path / "kept", CPU)
+    with failing_disk("001.png"):
+        assert store.of(images).indices.tolist() == [0, 2, 4]
+        assert store.of(images).indices.tolist() == [0, 2, 4]
+    again = FeatureStore(subject, recipe(), tmp_path / "kept", CPU)
+    assert np.array_equal(again.of(images).values, whole.values)
+    assert again.notes == []
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+
+
 def test_features_that_are_not_finite_are_refused_and_not_kept(subject: Subject, tmp_path: Path) -> None:
     images = split(tiny.write_folder(tmp_path / "images", 2), tmp_path)
     with torch.no_grad():
@@ -135,6 +229,28 @@ def test_features_that_are_not_finite_are_refused_and_not_kept(subject: Subject,
     ):
         store.of(images)
     assert folders(tmp_path / "kept") == set()
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "remedy"),
+    [(5, "--set batch_size=2, or a GPU with more"), (1, "use --device cpu, or a GPU with more")],
+)
+def test_a_gpu_that_is_too_small_for_the_features_is_told_with_a_batch_size(
+    subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int, remedy: str
+) -> None:
+    images = split(tiny.write_folder(tmp_path / "images", 2), tmp_path)
+    fields = recipe().model_copy(update={"batch_size": batch_size})
+    with monkeypatch.context() as patched:
+        patched.setattr(subject.encoder, "forward", out_of_memory)
+        with pytest.raises(UserError) as caught:
+            FeatureStore(subject, fields, tmp_path / "kept", CPU).of(images)
+    told = f"data.train: features of {batch_size} images at once: out of GPU memory; {remedy}"
+    assert str(caught.value) == told
+    assert folders(tmp_path / "kept") == set()
+
+
+def out_of_memory(*_: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
 def test_features_of_views_come_with_the_parameters_of_those_views(subject: Subject, tmp_path: Path) -> None:

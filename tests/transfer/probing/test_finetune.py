@@ -1,5 +1,6 @@
 """Fine-tuning: on the labels it may use, learning, and ending after a kill where an undisturbed run does."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -79,8 +80,9 @@ def test_a_killed_run_ends_where_an_undisturbed_one_does(tmp_path: Path, capsys:
     assert resumed.model_dump(include=same) == whole.model_dump(include=same)
 
 
+@pytest.mark.parametrize("steps", [6, 24], ids=["underway", "at the end"])
 def test_a_resumed_classifier_has_the_tensors_of_an_undisturbed_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
     data = tiny.folders(tmp_path / "images")
     hashes: list[str] = []
@@ -95,12 +97,12 @@ def test_a_resumed_classifier_has_the_tensors_of_an_undisturbed_one(
 
     def interrupted(self: _Run, *batch: Any) -> None:
         learn(self, *batch)
-        if self.step == 5:
+        if self.step + 1 == steps:
             signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patched:
         patched.setattr(_Run, "_learn", interrupted)
-        with pytest.raises(Interrupted, match="stopped after step 6; the same command resumes"):
+        with pytest.raises(Interrupted, match=f"stopped after step {steps}; the same command resumes"):
             probe(recipe(data), None, 0, tmp_path / "stopped", "cpu")
     folder = record_path(recipe(data), open_encoder(None, tiny.SPEC, 0).who, 0, tmp_path / "stopped").parent
     assert len(list(folder.glob(PATTERN))) == 1
@@ -108,6 +110,65 @@ def test_a_resumed_classifier_has_the_tensors_of_an_undisturbed_one(
     assert not list(folder.glob(PATTERN))
     assert len(hashes) == 2
     assert hashes[0] == hashes[1]
+
+
+def test_a_record_that_cannot_be_written_costs_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tiny.folders(tmp_path / "images")
+    (tmp_path / "images" / "train" / "red" / "003.png").write_bytes(b"no picture")
+    fields = tiny.recipe(data, TASK, max_unreadable=0.05)
+    whole = Record.read(probe(fields, None, 0, tmp_path / "whole", "cpu"))
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Record, "write", fail)
+        with pytest.raises(OSError, match="No space left"):
+            probe(fields, None, 0, tmp_path / "full", "cpu")
+        patched.undo()
+        patched.setattr(_Run, "_learn", fail)
+        path = probe(fields, None, 0, tmp_path / "full", "cpu")
+    same = {"metrics", "deviations", "what", "who", "run"}
+    assert Record.read(path).model_dump(include=same) == whole.model_dump(include=same)
+    assert not list(path.parent.glob(PATTERN))
+
+
+def test_features_that_a_killed_evaluation_left_in_part_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tiny.folders(tmp_path / "images")
+
+    def killed(folder: Path, *, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            next(folder.glob("*/values.npy")).unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("transfer.probing.finetune.shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            probe(recipe(data), None, 0, tmp_path / "killed", "cpu")
+    resumed = Record.read(probe(recipe(data), None, 0, tmp_path / "killed", "cpu"))
+    whole = Record.read(probe(recipe(data), None, 0, tmp_path / "whole", "cpu"))
+    assert resumed.metrics == whole.metrics
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "remedy"),
+    [
+        (9, "--set task.batch_size=4 starts anew; on a GPU with more, or by --device cpu, the same command resumes"),
+        (3, "on a GPU with more, or by --device cpu, the same command resumes"),
+    ],
+)
+def test_a_gpu_that_is_too_small_is_told_with_a_batch_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int, remedy: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(_Run, "_learn", fail)
+    with pytest.raises(UserError) as caught:
+        probe(recipe(tiny.folders(tmp_path / "images"), batch_size=batch_size), None, 0, tmp_path / "runs", "cpu")
+    assert str(caught.value) == f"tiny: fine-tuning on {batch_size} images at once: out of GPU memory; {remedy}"
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_no_record(tmp_path: Path) -> None:

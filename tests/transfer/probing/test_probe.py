@@ -181,6 +181,15 @@ def test_more_neighbours_than_images_are_refused(tmp_path: Path) -> None:
     assert told == "task.k: 13 neighbours of 12 training images; lower it"
 
 
+def test_a_gpu_that_is_too_small_for_a_classifier_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr("transfer.probing.classify.knn_predict", fail)
+    told = refusal(tiny.folders(tmp_path / "images"), tmp_path / "runs")
+    assert told == "tiny: out of GPU memory; use --device cpu, or a GPU with more"
+
+
 def test_what_leaves_a_shipped_recipe_is_told_in_the_record() -> None:
     recipe = load_recipe(ProbeRecipe, "linear_cifar10", RECIPES, ["task.solver.lr=0.1", "data.root=/x", "workers=3"])
     assert deviations(recipe, recipe.name, RECIPES) == ["task.solver.lr: 0.1 instead of 0.01"]
