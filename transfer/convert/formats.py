@@ -50,7 +50,7 @@ class Opened:
 def open_checkpoint(path: Path, *, strangers: bool = True) -> Opened:
     """Open a checkpoint of torch (zip, or older), of safetensors, or a pickle of NumPy arrays as Detectron2 has it.
 
-    Objects of unknown classes become inert stand-ins; without `strangers` they are refused.
+    Objects of unknown classes become inert stand-ins; without `strangers` all that no converted file has is refused.
     Raises UserError, one line, for any other file, a broken one, and one that asks for code to be run.
     """
     if not path.is_file():

@@ -112,6 +112,8 @@ class _Machine:
         return items
 
     def remember(self, place: int) -> None:
+        if not self.strangers and place > len(self.memo):  # Python's own unpickler would make room up to there
+            raise Malformed("remembers at a place that no converted file has")
         self.memo[place] = self.stack[-1]
         if is_unbuilt(self.stack[-1]):
             self.unbuilt[id(self.stack[-1])] = place
@@ -152,7 +154,7 @@ class _Machine:
     def build(self, target: Any, state: Any) -> None:
         if isinstance(state, tuple) and state and isinstance(state[-1], str):  # Python 2's bytes, as an array's
             self.count(len(state[-1]))
-        self.push(built := give_state(target, state))
+        self.push(built := give_state(target, state, strangers=self.strangers))
         if (place := self.unbuilt.pop(id(target), None)) is not None and built is not target:
             self.memo[place] = built
 
