@@ -87,7 +87,7 @@ class StandIn:
 def admit(name: Name, *, strangers: bool) -> Name:
     """Return a name. Raises UserError for one of Python's own library that no checkpoint holds.
 
-    Without `strangers`, for any that no converted file names: another unpickler may read it next.
+    Without `strangers`, for any that no converted file names: a proven one is safe in its users' unpicklers too.
     """
     key, root = (name.module, name.name), name.module.partition(".")[0]
     known = key in _KNOWN or key in _EMPTY or key in HARMLESS

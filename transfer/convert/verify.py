@@ -16,6 +16,7 @@ from transfer.convert.evidence import Evidence, samples_difference
 from transfer.convert.formats import open_checkpoint
 from transfer.convert.maps import is_tensor
 from transfer.convert.own import OWN, read_source
+from transfer.convert.rewriting import rewritten
 from transfer.convert.targets import Target, detectron2_overlay, payload, target_named
 from transfer.convert.tensors import FileTensor, Malformed
 
@@ -59,16 +60,19 @@ def verify(folder: Path) -> Conversion:
 def prove_again(folder: Path) -> tuple[Conversion, Evidence]:
     """Verify a converted folder, load it with the target's own code, and compare features with the recorded ones.
 
+    That code reads the tensors from a file that is written anew here: what it would run, a stranger may have written.
     Returns the evidence that is there, and what was found now. Raises EvidenceRefused where they differ.
     """
     recorded = verify(folder)
     target = target_named(recorded.target)
     found = Evidence(partial(samples_difference, recorded=recorded.feature_samples))
     tensors = _floats(_stored(folder / target.weights, target, recorded.source))
-    try:
-        target.prove(folder / target.weights, recorded.source, tensors, found)
-    except Exception as error:  # whatever a loader does with what is not what the evidence says
-        raise EvidenceRefused(f"{folder}: {target.name} does not take it: {str(error)[:200]}; convert anew") from error
+    with rewritten(folder / target.weights) as weights:
+        try:
+            target.prove(weights, recorded.source, tensors, found)
+        except Exception as error:  # whatever a loader does with what is not what the evidence says
+            refusal = f"{folder}: {target.name} does not take it: {str(error)[:200]}; convert anew"
+            raise EvidenceRefused(refusal) from error
     if not found.holds:
         raise EvidenceRefused(f"{folder}: {found.describe()}; convert anew")
     return recorded, found

@@ -35,6 +35,7 @@ from tests.transfer.convert.hostile_damage import with_header
 from tests.transfer.convert.hostile_files import FAMILIES
 from tests.transfer.convert.hostile_parts import (
     INFO,
+    SPAWNS,
     File,
     Kit,
     array,
@@ -47,6 +48,7 @@ from tests.transfer.convert.hostile_parts import (
     pickled,
     records_of,
     saved,
+    spawning,
     storage,
     tensor,
     text,
@@ -368,14 +370,6 @@ def test_a_class_of_a_stranger_is_not_made_and_not_imported(kit: Kit, warm: Path
             load_reading(path, read_encoder(path))
         assert heard == []
     assert not Path(kit.sentinel).exists()
-
-
-SPAWNS = "torch.distributed.elastic.multiprocessing.subprocess_handler"
-"""Has a class that starts a process when an object of it is made."""
-
-
-def spawning(mark: str) -> tuple[Any, ...]:
-    return ("/usr/bin/touch", (mark,), {}, None, None, 0, None)
 
 
 def test_a_converted_folder_of_a_stranger_runs_nothing(kit: Kit, tmp_path: Path) -> None:
