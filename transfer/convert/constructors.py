@@ -58,6 +58,13 @@ WRITTEN = frozenset(
     }
 )
 """What converted files name, written by NumPy 1 or 2 and torch."""
+UNREAD = {
+    ("torch.storage", "_load_from_bytes"): "tensors that pickle.dump wrote; save the state_dict() by torch.save",
+    ("torch._utils", "_rebuild_qtensor"): "quantised tensors; save the state_dict() of the model that was quantised",
+    ("torch._utils", "_rebuild_sparse_tensor"): "sparse tensors; save them as .to_dense()",
+    ("torch._utils", "_rebuild_meta_tensor_no_storage"): "tensors of the meta device, without values; save those",
+}
+"""What a file holds that names these functions of torch, and what helps."""
 LONGEST_KEY = 1024
 """Of bytes."""
 ENCODINGS = {"latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"}
@@ -90,6 +97,8 @@ def admit(name: Name, *, strangers: bool) -> Name:
     Without `strangers`, for any that no converted file names: a proven one is safe in its users' unpicklers too.
     """
     key, root = (name.module, name.name), name.module.partition(".")[0]
+    if key in UNREAD:
+        raise UserError(f"holds {UNREAD[key]}")
     known = key in _KNOWN or key in _EMPTY or key in HARMLESS
     if key in WRITTEN or (strangers and (known or root not in STANDARD_LIBRARY)):
         return name

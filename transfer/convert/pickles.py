@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from transfer.convert.constructors import Name, StandIn, admit, call, checked_key, give_state, is_unbuilt, make_empty
-from transfer.convert.tensors import Malformed, Storage
+from transfer.convert.tensors import Incomplete, Malformed, Storage
 
 Persistent = Callable[[Any], Storage]
 """Turns a persistent id, torch's way of naming a storage outside the pickle, into that storage."""
@@ -59,6 +59,8 @@ class _Machine:
         except (IndexError, KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
             if isinstance(error, Malformed):
                 raise
+            if self.position >= len(self.data):
+                raise Incomplete("ends early") from None
             raise Malformed(f"broken near byte {self.position}") from None
         self.position += 1
         if len(self.stack) != 1:
@@ -68,7 +70,7 @@ class _Machine:
     def take(self, count: int) -> memoryview:
         end = self.position + count
         if count < 0 or end > len(self.data):
-            raise Malformed(f"ends early: {count} bytes wanted at byte {self.position}, {len(self.data)} there")
+            raise Incomplete(f"ends early: {count} bytes wanted at byte {self.position}, {len(self.data)} there")
         piece = self.data[self.position : end]
         self.position = end
         return piece
@@ -80,7 +82,7 @@ class _Machine:
         end, found = self.position, -1
         while found < 0:
             if end >= len(self.data):
-                raise Malformed(f"ends early: a line at byte {self.position} does not end")
+                raise Incomplete(f"ends early: a line at byte {self.position} does not end")
             found = bytes(self.data[end : end + CHUNK]).find(b"\n")
             end += CHUNK if found < 0 else found
         text = bytes(self.take(end - self.position))
