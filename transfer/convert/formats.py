@@ -73,7 +73,8 @@ def open_checkpoint(path: Path, *, strangers: bool = True) -> Opened:
         raise UserError(f"{path}: {error}") from None
     except (Malformed, zipfile.BadZipFile) as error:
         incomplete = isinstance(error, (Incomplete, zipfile.BadZipFile))
-        remedy = "was it copied or downloaded to the end?" if incomplete else "save the state_dict() by torch.save"
+        whole = "save the state_dict() by torch.save" if strangers else "convert anew"
+        remedy = "was it copied or downloaded to the end?" if incomplete else whole
         raise UserError(f"{path}: not a checkpoint that can be read: {error}; {remedy}") from None
     except (MemoryError, OverflowError, RecursionError):
         raise UserError(f"{path}: not a checkpoint that can be read: it claims more than it holds") from None
