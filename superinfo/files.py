@@ -1,6 +1,7 @@
 """Writing a file whole or not at all."""
 
 import fcntl
+import glob
 import hashlib
 import io
 import json
@@ -95,13 +96,15 @@ def file_sha256(path: Path) -> str:
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path` that becomes `path` if the block succeeds, and is removed if not.
 
-    Its files are flushed to disk before, as it is trusted whenever it is there. An OSError of that names `path`.
+    Its files are flushed to disk before, as it is trusted whenever it is there. An OSError of that names `path`. What
+    killed processes of this host left of such folders is removed; of another host's, nobody here knows who is alive.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
-    for other in path.parent.glob(f".{path.name}.*.tmp"):
-        process = other.name.removeprefix(f".{path.name}.").removesuffix(".tmp")
-        # Left by a killed run, which may have had this process's number: in a container they are alike.
+    start = f".{path.name}.{_host()}-"
+    for other in path.parent.glob(f"{glob.escape(start)}*.tmp"):
+        process = other.name.removeprefix(start).removesuffix(".tmp")
+        # A killed run may have had this process's number: in a container they are alike.
         if other == temporary or (process.isdecimal() and not Path(f"/proc/{process}").exists()):
             shutil.rmtree(other, ignore_errors=True)
     temporary.mkdir()
@@ -134,7 +137,13 @@ def remove_folder(path: Path) -> None:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Return a name that no other process has, nor one of another host or container that writes to the same disk."""
+    return path.with_name(f".{path.name}.{_host()}-{os.getpid()}.tmp")
+
+
+def _host() -> str:
+    """Return what tells this host from others, short: a file's name has 255 bytes at most."""
+    return hashlib.sha256(os.uname().nodename.encode()).hexdigest()[:8]
 
 
 @contextmanager

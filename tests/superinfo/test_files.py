@@ -192,14 +192,59 @@ def test_a_new_folder_that_fails_does_not_appear(tmp_path: Path, interruption: t
 
 
 def test_what_a_killed_process_left_of_a_new_folder_goes_also_if_this_one_has_its_number(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "set") as temporary:
+        mine = temporary.name
+    (tmp_path / "set").rmdir()
     dead = run_python("")
     dead.wait()
-    for process in (dead.pid, os.getpid()):
-        (tmp_path / f".set.{process}.tmp").mkdir()
-        (tmp_path / f".set.{process}.tmp" / "half").touch()
+    for name in (mine, of_process(mine, dead.pid)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").touch()
     with new_folder(tmp_path / "set") as temporary:
         (temporary / "a").write_text("a")
     assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["set", "set/a"]
+
+
+def of_process(temporary: str, process: int) -> str:
+    """Return what another process of this host calls a temporary folder."""
+    assert temporary.endswith(f"-{os.getpid()}.tmp")
+    return temporary.replace(f"-{os.getpid()}.tmp", f"-{process}.tmp")
+
+
+def test_what_others_may_be_at_work_on_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk of many hosts, or of containers whose processes have equal numbers; and what versions before left."""
+    dead = run_python("")
+    dead.wait()
+    system = os.uname()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(os, "uname", lambda: os.uname_result(("Linux", "another.host", *system[2:])))
+        with new_folder(tmp_path / "set") as temporary:
+            others = {temporary.name, of_process(temporary.name, dead.pid)}
+    (tmp_path / "set").rmdir()
+    with new_folder(tmp_path / "set") as temporary:
+        alive = of_process(temporary.name, os.getppid())
+    (tmp_path / "set").rmdir()
+    stay = {*others, alive, f".set.{dead.pid}.tmp", f".set.x{alive.removeprefix('.set')}"}
+    for name in stay:
+        (tmp_path / name).mkdir()
+    with new_folder(tmp_path / "set") as temporary:
+        assert temporary.name not in stay
+    assert {path.name for path in tmp_path.iterdir()} == {"set", *stay}
+
+
+def test_a_name_may_be_long_or_have_a_pattern_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = os.uname()
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "n" * 64, *system[2:])))
+    dead = run_python("")
+    dead.wait()
+    for name in ("s" * 220, "set[1]"):
+        with new_folder(tmp_path / name) as temporary:
+            left = of_process(temporary.name, dead.pid)
+        (tmp_path / name).rmdir()
+        (tmp_path / left).mkdir()
+        with new_folder(tmp_path / name):
+            pass
+        assert not (tmp_path / left).exists()
 
 
 def test_a_new_folder_never_replaces_one_with_files(tmp_path: Path) -> None:

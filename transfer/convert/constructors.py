@@ -45,6 +45,26 @@ HARMLESS = frozenset(
     }
 )
 """Names of Python's own library that real checkpoints hold, and that become stand-ins."""
+WRITTEN = frozenset(
+    {
+        ("collections", "OrderedDict"),
+        ("numpy", "dtype"),
+        ("numpy", "ndarray"),
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("torch", "FloatStorage"),
+        ("torch", "LongStorage"),
+        ("torch._utils", "_rebuild_tensor_v2"),
+    }
+)
+"""What converted files name, written by NumPy 1 or 2 and torch."""
+UNREAD = {
+    ("torch.storage", "_load_from_bytes"): "tensors that pickle.dump wrote; save the state_dict() by torch.save",
+    ("torch._utils", "_rebuild_qtensor"): "quantised tensors; save the state_dict() of the model that was quantised",
+    ("torch._utils", "_rebuild_sparse_tensor"): "sparse tensors; save them as .to_dense()",
+    ("torch._utils", "_rebuild_meta_tensor_no_storage"): "tensors of the meta device, without values; save those",
+}
+"""What a file holds that names these functions of torch, and what helps."""
 LONGEST_KEY = 1024
 """Of bytes."""
 ENCODINGS = {"latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"}
@@ -74,20 +94,26 @@ class StandIn:
 def admit(name: Name, *, strangers: bool) -> Name:
     """Return a name. Raises UserError for one of Python's own library that no checkpoint holds.
 
-    Without `strangers`, for any that is not made here: what another unpickler will read must not hold more.
+    Without `strangers`, for any that no converted file names: a proven one is safe in its users' unpicklers too.
     """
     key, root = (name.module, name.name), name.module.partition(".")[0]
-    if key in _KNOWN or key in _EMPTY or key in _NAMED:
-        return name
-    if strangers and (key in HARMLESS or root not in STANDARD_LIBRARY):
+    if key in UNREAD:
+        raise UserError(f"holds {UNREAD[key]}")
+    known = key in _KNOWN or key in _EMPTY or key in HARMLESS
+    if key in WRITTEN or (strangers and (known or root not in STANDARD_LIBRARY)):
         return name
     raise _refusal(name)
 
 
 def call(called: Any, arguments: Any, *, strangers: bool) -> Any:
-    """Return what a call makes. Raises UserError where a function would be run, Malformed where nothing is called."""
+    """Return what a call makes. Raises UserError where a function would be run, Malformed where nothing is called.
+
+    Without `strangers`, Malformed too where NumPy would be given other arguments than converted files have.
+    """
     if not isinstance(called, Name) or not isinstance(arguments, tuple):
         raise Malformed("calls what is no class")
+    if not strangers and not _is_written_call(called, arguments):
+        raise Malformed(f"calls {called} as no converted file does")
     known = _KNOWN.get((called.module, called.name))
     return known(*arguments) if known else _stand_in(called, arguments, strangers)
 
@@ -105,12 +131,37 @@ def is_unbuilt(value: Any) -> bool:
     return isinstance(value, _Array)
 
 
-def give_state(target: Any, state: Any) -> Any:
-    """Return an object with its state, such as an array with its bytes."""
+def give_state(target: Any, state: Any, *, strangers: bool) -> Any:
+    """Return an object with its state, such as an array with its bytes.
+
+    Raises Malformed if it does not fit and, without `strangers`, if no converted file has such a state.
+    """
+    if not strangers and not _is_written_state(target, state):
+        raise Malformed("a state that no converted file has")
     if isinstance(target, (StandIn, _Array, _DTypeState)):
         target.state = state
     # A dictionary's own attributes, as state_dict's `_metadata`, are of no use here.
     return target.built() if isinstance(target, _Array) else target
+
+
+def _is_written_call(called: Name, arguments: tuple[Any, ...]) -> bool:
+    """Whether NumPy's own function would make an empty array, or a dtype of plain numbers, of it."""
+    if called.name == "_reconstruct":
+        return arguments == (Name("numpy", "ndarray"), (0,), b"b")
+    if called.name == "dtype":
+        code, *how = arguments or (None,)
+        return isinstance(code, str) and array_dtype(code, "=") is not None and how == [False, True]
+    return True
+
+
+def _is_written_state(target: Any, state: Any) -> bool:
+    """Whether NumPy's own objects would keep their memory: a dtype's state may say of any bytes that they are objects.
+
+    Arrays are compared with their bytes when they are built.
+    """
+    if isinstance(target, _DTypeState):
+        return state in [(3, order, None, None, None, -1, -1, 0) for order in "<|"]
+    return isinstance(target, _Array) and isinstance(state, tuple) and not isinstance(state[-1], list)
 
 
 def checked_key(key: Any) -> Any:
@@ -274,10 +325,6 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
 _EMPTY: dict[tuple[str, str], Callable[[], Any]] = {("collections", "OrderedDict"): dict}
 for _builtins in ("builtins", "__builtin__"):
     _EMPTY |= {(_builtins, "dict"): dict, (_builtins, "list"): list, (_builtins, "set"): list}
-
-
-_NAMED = {("numpy", "ndarray"), *(("torch", name) for name in STORAGE_DTYPES)}
-"""What the files that are written here name without calling it."""
 
 
 def _torch_dtype(name: Any) -> DType:

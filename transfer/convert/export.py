@@ -1,6 +1,7 @@
 """A checkpoint to a folder of weights for a detector or a library, with the evidence that they are the encoder's."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from superinfo.artifacts import CONVERSION, Conversion, Pixels, Source, tensors_sha256
 from superinfo.encoders import ResNet, build_encoder
 from superinfo.errors import EvidenceRefused, UserError
-from superinfo.files import file_sha256, new_folder
+from superinfo.files import exclusive, file_sha256, new_folder
 from superinfo.progress import say
 from superinfo.runs import provenance
 from transfer.convert.dialects import COUNTER
@@ -57,34 +58,37 @@ def convert(
         origin = source_of(checkpoint, reading, tensors_sha256(encoder.state_dict()))
         if flip_stem:
             origin = _flip(checkpoint, encoder, origin)
-        if out.exists():
-            _check_same(out, origin, target, checkpoint)
-            verify(out)
-            return out
-        keys = {key: name for key in encoder.state_dict() if (name := target.rename(key)) is not None}
-        converted = {keys[key]: tensor for key, tensor in encoder.state_dict().items() if key in keys}
-        evidence = Evidence(partial(features_difference, source=expected))
-        with new_folder(out) as folder:
-            target.write(folder, converted, origin)
-            target.prove(folder / target.weights, origin, converted, evidence)
-            if not evidence.holds:
-                raise EvidenceRefused(f"{checkpoint}: {evidence.describe()}; nothing was written")
-            Conversion(
-                source=origin,
-                source_file_sha256=file_hash.result(),
-                target=target.name,
-                stem_flipped=flip_stem,
-                files={file.name: file_sha256(file) for file in sorted(folder.iterdir())},
-                tensors=tensor_hashes(converted),
-                keys_used={reading.keys[key]: name for key, name in keys.items() if key in reading.keys},
-                keys_made={name: _how_made(key) for key, name in keys.items() if key not in reading.keys},
-                keys_left=reading.left | {name: NO_COUNTER for key, name in reading.keys.items() if key not in keys},
-                loaded=evidence.loaded,
-                feature_difference=evidence.difference,
-                feature_samples=samples(expected),
-                tolerance=TOLERANCE,
-                provenance=provenance(),
-            ).write(folder / CONVERSION)
+        # Whoever comes while another process makes the folder waits, and then finds it made.
+        with nullcontext() if out.exists() else exclusive(out.with_name(f".{out.name}.lock"), wait=True):
+            if out.exists():
+                _check_same(out, origin, target, checkpoint)
+                verify(out)
+                return out
+            keys = {key: name for key in encoder.state_dict() if (name := target.rename(key)) is not None}
+            converted = {keys[key]: tensor for key, tensor in encoder.state_dict().items() if key in keys}
+            evidence = Evidence(partial(features_difference, source=expected))
+            with new_folder(out) as folder:
+                target.write(folder, converted, origin)
+                target.prove(folder / target.weights, origin, converted, evidence)
+                if not evidence.holds:
+                    raise EvidenceRefused(f"{checkpoint}: {evidence.describe()}; nothing was written")
+                Conversion(
+                    source=origin,
+                    source_file_sha256=file_hash.result(),
+                    target=target.name,
+                    stem_flipped=flip_stem,
+                    files={file.name: file_sha256(file) for file in sorted(folder.iterdir())},
+                    tensors=tensor_hashes(converted),
+                    keys_used={reading.keys[key]: name for key, name in keys.items() if key in reading.keys},
+                    keys_made={name: _how_made(key) for key, name in keys.items() if key not in reading.keys},
+                    keys_left=reading.left
+                    | {name: NO_COUNTER for key, name in reading.keys.items() if key not in keys},
+                    loaded=evidence.loaded,
+                    feature_difference=evidence.difference,
+                    feature_samples=samples(expected),
+                    tolerance=TOLERANCE,
+                    provenance=provenance(),
+                ).write(folder / CONVERSION)
     say(f"{origin.name} ({' or '.join(origin.layouts)}, {origin.branch}): {evidence.describe()}")
     return out
 

@@ -12,8 +12,9 @@ import torch
 
 from superinfo.errors import UserError
 from transfer.convert.constructors import Name
+from transfer.convert.foreign import known_otherwise
 from transfer.convert.pickles import load_pickle
-from transfer.convert.tensors import MOST, STORAGE_DTYPES, DType, Malformed, Record, Storage
+from transfer.convert.tensors import MOST, STORAGE_DTYPES, DType, Incomplete, Malformed, Record, Storage
 
 MOST_RECORDS = 200_000
 """Of a zip archive; a checkpoint has one for each tensor."""
@@ -50,7 +51,7 @@ class Opened:
 def open_checkpoint(path: Path, *, strangers: bool = True) -> Opened:
     """Open a checkpoint of torch (zip, or older), of safetensors, or a pickle of NumPy arrays as Detectron2 has it.
 
-    Objects of unknown classes become inert stand-ins; without `strangers` they are refused.
+    Objects of unknown classes become inert stand-ins; without `strangers` all that no converted file has is refused.
     Raises UserError, one line, for any other file, a broken one, and one that asks for code to be run.
     """
     if not path.is_file():
@@ -65,13 +66,16 @@ def open_checkpoint(path: Path, *, strangers: bool = True) -> Opened:
             return Opened("torch zip", _read_zip(data, strangers), {})
         if _is_safetensors(data):
             return _read_safetensors(path)
+        if told := known_otherwise(data):
+            raise UserError(told)
         return _read_pickles(data, strangers)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except (Malformed, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path}: not a checkpoint that can be read: {error}; was it copied or downloaded to the end?"
-        ) from None
+        incomplete = isinstance(error, (Incomplete, zipfile.BadZipFile))
+        whole = "save the state_dict() by torch.save" if strangers else "convert anew"
+        remedy = "was it copied or downloaded to the end?" if incomplete else whole
+        raise UserError(f"{path}: not a checkpoint that can be read: {error}; {remedy}") from None
     except (MemoryError, OverflowError, RecursionError):
         raise UserError(f"{path}: not a checkpoint that can be read: it claims more than it holds") from None
 
@@ -114,7 +118,7 @@ def _records(data: memoryview) -> dict[str, Record]:
     except (NotImplementedError, ValueError, OSError, EOFError, UnicodeDecodeError) as error:
         if isinstance(error, Malformed):
             raise
-        raise Malformed(f"broken archive ({' '.join(str(error).split())[:60]})") from None
+        raise Incomplete(f"broken archive ({' '.join(str(error).split())[:60]})") from None
 
 
 def _place(data: memoryview, entry: zipfile.ZipInfo) -> memoryview:
@@ -126,13 +130,13 @@ def _place(data: memoryview, entry: zipfile.ZipInfo) -> memoryview:
         raise Malformed(f"{shown} is compressed or encrypted, which torch's files are not")
     header = data[entry.header_offset : entry.header_offset + 30]
     if len(header) < 30 or bytes(header[:4]) != b"PK\x03\x04":
-        raise Malformed(f"{shown} is not where the archive says")
+        raise Incomplete(f"{shown} is not where the archive says")
     name, extra = (int.from_bytes(header[place : place + 2], "little") for place in (26, 28))
     start = entry.header_offset + 30 + name + extra
     if bytes(data[entry.header_offset + 30 : start - extra]) != entry.orig_filename.encode():
-        raise Malformed(f"{shown} has another name where it lies")
+        raise Incomplete(f"{shown} has another name where it lies")
     if start + entry.file_size > len(data):
-        raise Malformed(f"{shown} ends early")
+        raise Incomplete(f"{shown} ends early")
     return data[start : start + entry.file_size]
 
 
@@ -167,7 +171,7 @@ def _read_pickles(data: memoryview, strangers: bool) -> Opened:
             raise Malformed(f"storage {key[:20]} has {size:,} elements instead of {storage.count:,}")
         start, end = end + 8, end + 8 + storage.count * storage.dtype.itemsize
         if end > len(data):
-            raise Malformed(f"ends early, in storage {key[:20]}")
+            raise Incomplete(f"ends early, in storage {key[:20]}")
         storage.data = data[start:end]
     if storages:
         raise Malformed(f"storage {min(storages)[:20]} is missing")
@@ -206,7 +210,7 @@ def _read_safetensors(path: Path) -> Opened:
             }
             return Opened("safetensors", tensors, dict(file.metadata() or {}))
     except SafetensorError as error:
-        raise Malformed(f"safetensors: {' '.join(str(error).split())[:100]}") from None
+        raise Incomplete(f"safetensors: {' '.join(str(error).split())[:100]}") from None
 
 
 def _is_safetensors(data: memoryview) -> bool:

@@ -32,10 +32,10 @@ def read_own(path: Path, opened: Opened, maps: dict[str, Map], branch: Branch | 
         where, encoder = "state_dict", info.encoder
         pixels = Pixels(mean=info.mean, std=info.std, channel_order=info.channel_order)
     elif isinstance(said, dict) and "pixels" in said and "model" in maps:
-        source = _parse(Source, said, path)
+        source = read_source(said, path)
         where, layout, encoder, pixels = "model", OWN_WEIGHTS, source.encoder, source.pixels
     elif OWN in opened.metadata and "" in maps:
-        source = _parse(Source, opened.metadata[OWN], path)
+        source = read_source(opened.metadata[OWN], path)
         where, encoder, pixels = "", source.encoder, source.pixels
     else:
         return None
@@ -62,6 +62,11 @@ def read_own(path: Path, opened: Opened, maps: dict[str, Map], branch: Branch | 
         info=source.checkpoint if source else info,
         said=source,
     )
+
+
+def read_source(said: Any, path: Path) -> Source:
+    """Return what a converted file says of where its encoder is from. Raises UserError if that is broken."""
+    return _parse(Source, said, path)
 
 
 def _parse(model: type[S], said: Any, path: Path) -> S:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from transfer.convert.constructors import Name, StandIn, admit, call, checked_key, give_state, is_unbuilt, make_empty
-from transfer.convert.tensors import Malformed, Storage
+from transfer.convert.tensors import Incomplete, Malformed, Storage
 
 Persistent = Callable[[Any], Storage]
 """Turns a persistent id, torch's way of naming a storage outside the pickle, into that storage."""
@@ -59,6 +59,8 @@ class _Machine:
         except (IndexError, KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
             if isinstance(error, Malformed):
                 raise
+            if self.position >= len(self.data):
+                raise Incomplete("ends early") from None
             raise Malformed(f"broken near byte {self.position}") from None
         self.position += 1
         if len(self.stack) != 1:
@@ -68,7 +70,7 @@ class _Machine:
     def take(self, count: int) -> memoryview:
         end = self.position + count
         if count < 0 or end > len(self.data):
-            raise Malformed(f"ends early: {count} bytes wanted at byte {self.position}, {len(self.data)} there")
+            raise Incomplete(f"ends early: {count} bytes wanted at byte {self.position}, {len(self.data)} there")
         piece = self.data[self.position : end]
         self.position = end
         return piece
@@ -80,7 +82,7 @@ class _Machine:
         end, found = self.position, -1
         while found < 0:
             if end >= len(self.data):
-                raise Malformed(f"ends early: a line at byte {self.position} does not end")
+                raise Incomplete(f"ends early: a line at byte {self.position} does not end")
             found = bytes(self.data[end : end + CHUNK]).find(b"\n")
             end += CHUNK if found < 0 else found
         text = bytes(self.take(end - self.position))
@@ -112,6 +114,8 @@ class _Machine:
         return items
 
     def remember(self, place: int) -> None:
+        if not self.strangers and place > len(self.memo):  # Python's own unpickler would make room up to there
+            raise Malformed("remembers at a place that no converted file has")
         self.memo[place] = self.stack[-1]
         if is_unbuilt(self.stack[-1]):
             self.unbuilt[id(self.stack[-1])] = place
@@ -152,7 +156,7 @@ class _Machine:
     def build(self, target: Any, state: Any) -> None:
         if isinstance(state, tuple) and state and isinstance(state[-1], str):  # Python 2's bytes, as an array's
             self.count(len(state[-1]))
-        self.push(built := give_state(target, state))
+        self.push(built := give_state(target, state, strangers=self.strangers))
         if (place := self.unbuilt.pop(id(target), None)) is not None and built is not target:
             self.memo[place] = built
 

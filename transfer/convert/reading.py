@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast, get_args
 
+from pydantic import field_validator
+
 from superinfo.artifacts import CheckpointInfo, EncoderSpec, Pixels, Positive, Source
 from superinfo.errors import UserError
 from superinfo.recipes import parse_overrides
@@ -18,12 +20,17 @@ class Given(Spec):
     """What the user says of a file where it does not say so itself."""
 
     prefix: str | None = None
-    """Below which a torchvision ResNet lies, in a layout that is not known."""
+    """Below which a torchvision ResNet lies, in a layout that is not known; empty where it lies at the top."""
     stem: Literal["imagenet", "small", "stl"] | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[Positive, Positive, Positive] | None = None
     channel_order: Literal["RGB", "BGR"] | None = None
     stride_in_1x1: bool | None = None
+
+    @field_validator("prefix", mode="before")
+    @classmethod
+    def _empty_if_said_so(cls, prefix: str | None) -> str | None:
+        return "" if prefix is None else prefix  # `--set prefix=`: YAML has no other word for nothing
 
     def pixels(self, known: Pixels) -> Pixels:
         """Return the layout's pixels, but for what is given; mean and std that are not turn with the channels."""

@@ -43,7 +43,8 @@ def choose(path: Path, opened: Opened, source: str | None, branch: Branch | None
     if given.prefix is not None:
         if source is not None:
             raise UserError(f"{path}: --source {source} knows where the encoder lies; leave --set prefix out")
-        layouts = [Layout("given", f"below `{given.prefix}`, as given", (Place(given.prefix, tuple(maps)),))]
+        where = f"below `{given.prefix}`" if given.prefix else "at the top"
+        layouts = [Layout("given", f"{where}, as given", (Place(given.prefix, tuple(maps)),))]
     readings = [
         reading
         for layout in layouts

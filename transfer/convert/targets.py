@@ -75,7 +75,8 @@ def _without_counters(key: str) -> str | None:
     return None if key.endswith(COUNTER) else to_detectron2(key)
 
 
-def _payload(tensors: Mapping[str, Any], source: Source) -> dict[str, Any]:
+def payload(tensors: Mapping[str, Any], source: Source) -> dict[str, Any]:
+    """Return what Detectron2's files hold: tensors, how they are to be read, and where they come from."""
     # Detectron2 finds unprefixed names below `backbone.` (C4) or `backbone.bottom_up.` (FPN) by its heuristics.
     said = source.model_dump(mode="json")
     return {"model": dict(tensors), "__author__": "superinfo convert", "matching_heuristics": True, OWN: said}
@@ -83,12 +84,12 @@ def _payload(tensors: Mapping[str, Any], source: Source) -> dict[str, Any]:
 
 def _write_pkl(folder: Path, tensors: dict[str, Tensor], source: Source) -> None:
     arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
-    write_atomically(folder / WEIGHTS, lambda file: pickle.dump(_payload(arrays, source), file, protocol=4))
+    write_atomically(folder / WEIGHTS, lambda file: pickle.dump(payload(arrays, source), file, protocol=4))
     write_text(folder / OVERLAY, overlay_text(detectron2_overlay(source)))
 
 
 def _write_pth(folder: Path, tensors: dict[str, Tensor], source: Source) -> None:
-    write_atomically(folder / "detectron2.pth", lambda file: torch.save(_payload(_own(tensors), source), file))
+    write_atomically(folder / "detectron2.pth", lambda file: torch.save(payload(_own(tensors), source), file))
     write_text(folder / OVERLAY, overlay_text(detectron2_overlay(source), "detectron2.pth"))
 
 

@@ -8,6 +8,8 @@ from typing import Any, Protocol, Self
 
 import torch
 
+from superinfo.errors import UserError
+
 DType = torch.dtype
 MOST_DIMENSIONS = 16
 MOST = 2**48
@@ -43,6 +45,10 @@ class Malformed(ValueError):
     """A file that is not what it says it is; the message says where."""
 
 
+class Incomplete(Malformed):
+    """A file of which a part is missing or damaged."""
+
+
 class FileTensor(Protocol):
     """A tensor in a file."""
 
@@ -71,7 +77,7 @@ class Record:
     def checked(self) -> memoryview:
         """Return the bytes. Raises Malformed if they are not those that were written."""
         if not self.is_good and self.checksum not in {0, zlib.crc32(self.data)}:
-            raise Malformed("is damaged: its bytes have another checksum")
+            raise Incomplete("is damaged: its bytes have another checksum")
         self.is_good = True
         return self.data
 
@@ -103,7 +109,10 @@ class StoredTensor:
 
     @classmethod
     def of_storage(cls, storage: Any, offset: Any, shape: Any, stride: Any, dtype: DType | None = None) -> Self:
-        """Check what a file says. Raises Malformed if the tensor does not lie within its storage."""
+        """Check what a file says.
+
+        Raises Malformed if the tensor does not lie within its storage, UserError if it has more elements than that.
+        """
         if not isinstance(storage, Storage):
             raise Malformed("a tensor without a storage")
         if dtype is not None and dtype != storage.dtype:
@@ -115,7 +124,10 @@ class StoredTensor:
             raise Malformed(f"a tensor of {len(shape)} dimensions with {len(stride)} strides")
         last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
         # Steps of zero would show a few bytes as a tensor of any size.
-        if math.prod(shape) and (last >= storage.count or math.prod(shape) > storage.count):
+        if math.prod(shape) > storage.count > last:
+            stored = f"of shape {_short(shape)} over a storage of {storage.count:,}"
+            raise UserError(f"an expanded tensor, {stored}; save it as .contiguous()")
+        if math.prod(shape) and last >= storage.count:
             raise Malformed(f"a tensor of shape {_short(shape)} in a storage of {storage.count:,} elements")
         return cls(storage, offset, tuple(shape), tuple(stride))
 

@@ -9,13 +9,15 @@ import torch
 import yaml
 from torch import Tensor
 
-from superinfo.artifacts import CONVERSION, OVERLAY, Conversion, tensors_sha256
+from superinfo.artifacts import CONVERSION, OVERLAY, Conversion, Source, tensors_sha256
 from superinfo.errors import EvidenceRefused, UserError
 from superinfo.files import file_sha256
 from transfer.convert.evidence import Evidence, samples_difference
 from transfer.convert.formats import open_checkpoint
 from transfer.convert.maps import is_tensor
-from transfer.convert.targets import Target, detectron2_overlay, target_named
+from transfer.convert.own import OWN, read_source
+from transfer.convert.rewriting import rewritten
+from transfer.convert.targets import Target, detectron2_overlay, payload, target_named
 from transfer.convert.tensors import FileTensor, Malformed
 
 
@@ -58,16 +60,19 @@ def verify(folder: Path) -> Conversion:
 def prove_again(folder: Path) -> tuple[Conversion, Evidence]:
     """Verify a converted folder, load it with the target's own code, and compare features with the recorded ones.
 
+    That code reads the tensors from a file that is written anew here: what it would run, a stranger may have written.
     Returns the evidence that is there, and what was found now. Raises EvidenceRefused where they differ.
     """
     recorded = verify(folder)
     target = target_named(recorded.target)
     found = Evidence(partial(samples_difference, recorded=recorded.feature_samples))
-    tensors = _floats(_stored(folder / target.weights, target))
-    try:
-        target.prove(folder / target.weights, recorded.source, tensors, found)
-    except Exception as error:  # whatever a loader does with what is not what the evidence says
-        raise EvidenceRefused(f"{folder}: {target.name} does not take it: {str(error)[:200]}; convert anew") from error
+    tensors = _floats(_stored(folder / target.weights, target, recorded.source))
+    with rewritten(folder / target.weights) as weights:
+        try:
+            target.prove(weights, recorded.source, tensors, found)
+        except Exception as error:  # whatever a loader does with what is not what the evidence says
+            refusal = f"{folder}: {target.name} does not take it: {str(error)[:200]}; convert anew"
+            raise EvidenceRefused(refusal) from error
     if not found.holds:
         raise EvidenceRefused(f"{folder}: {found.describe()}; convert anew")
     return recorded, found
@@ -77,7 +82,7 @@ def _compare_tensors(weights: Path, target: Target, evidence: Conversion) -> Non
     if not weights.is_file():
         raise EvidenceRefused(f"{weights}: is missing; convert anew")
     try:
-        stored = _stored(weights, target)
+        stored = _stored(weights, target, evidence.source)
     except UserError as error:
         raise EvidenceRefused(f"{error}; not the file that {CONVERSION} speaks of") from None
     for key, digest in evidence.tensors.items():
@@ -105,16 +110,31 @@ def _compare_overlay(path: Path, evidence: Conversion) -> None:
         raise EvidenceRefused(f"{path}: not the overlay of the encoder that {CONVERSION} speaks of; convert anew")
 
 
-def _stored(weights: Path, target: Target) -> Mapping[str, FileTensor]:
-    """Return a file's tensors. Raises UserError if the target's own loader could take it for anything else."""
-    opened = open_checkpoint(weights, strangers=False)  # the target's own unpickler comes next
+def _stored(weights: Path, target: Target, source: Source) -> Mapping[str, FileTensor]:
+    """Return a file's tensors. Raises UserError if it holds anything that a conversion of that source does not."""
+    opened = open_checkpoint(weights, strangers=False)
     if opened.format != target.format:
         raise UserError(f"{weights}: a {opened.format} file, where {target.name} has a {target.format} file")
-    inner = opened.content.get("model", opened.content)
-    return {key: value for key, value in inner.items() if is_tensor(value)} if isinstance(inner, dict) else {}
+    tensors = _unpacked(weights, opened.content, source) if target.has_overlay else opened.content
+    if not isinstance(tensors, dict) or not all(isinstance(k, str) and is_tensor(v) for k, v in tensors.items()):
+        raise UserError(f"{weights}: holds more than tensors by name")
+    return tensors
 
 
-def _floats(stored: Mapping[str, Any]) -> dict[str, Tensor]:
+def _unpacked(weights: Path, content: Any, source: Source) -> Any:
+    """Return what a file for Detectron2 has under `model`. Raises UserError if what is beside it is not as written."""
+    written = payload({}, source)
+    if not isinstance(content, dict) or content.keys() != written.keys():
+        raise UserError(f"{weights}: holds other parts than {', '.join(written)}")
+    if read_source(content[OWN], weights) != source:
+        raise UserError(f"{weights}: says of another encoder under `{OWN}`")
+    for key in written.keys() - {"model", OWN}:
+        if content[key] != written[key]:
+            raise UserError(f"{weights}: has another `{key}` than {written[key]!r}")
+    return content["model"]
+
+
+def _floats(stored: Mapping[str, FileTensor]) -> dict[str, Tensor]:
     read = {key: tensor.read() for key, tensor in stored.items()}
     return {key: tensor for key, tensor in read.items() if torch.is_floating_point(tensor)}
 

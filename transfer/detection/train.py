@@ -25,6 +25,7 @@ from superinfo.state import read_state, remove_states, save_state
 from superinfo.tensorboard import TENSORBOARD
 from superinfo.workers import end_workers
 from transfer.convert.proof import encoder_tensors, load_backbone
+from transfer.convert.rewriting import rewritten
 from transfer.detection.data import RegisteredSplit
 from transfer.detection.evaluate import detect_in_first_image
 from transfer.detection.events import EventsWriter
@@ -184,8 +185,8 @@ class Trainer(DefaultTrainer):  # type: ignore[misc]  # Detectron2 has no types
 
     def _load(self, file: Path, *, verified: bool) -> list[str]:
         initial = {key: tensor.clone() for key, tensor in encoder_tensors(self.bare).items()}
-        with refused(f"{file}: Detectron2 cannot load it", "convert the checkpoint"):
-            tensors, matched = load_backbone(self.bare, file)
+        with rewritten(file) as copy, refused(f"{file}: Detectron2 cannot load it", "convert the checkpoint"):
+            tensors, matched = load_backbone(self.bare, copy)
         line = f"{matched} of {tensors} backbone tensors matched ({100 * matched / tensors:.4g} %)"
         if matched < tensors and verified:
             raise EvidenceRefused(f"{self.title}: {line}; convert the checkpoint anew")

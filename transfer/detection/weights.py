@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from torch import Tensor
 
 from superinfo.artifacts import OVERLAY, WEIGHTS, Pixels, Who, tensors_sha256
 from superinfo.errors import EvidenceRefused, UserError
 from transfer.convert.formats import open_checkpoint
 from transfer.convert.maps import is_tensor
 from transfer.convert.reading import row_name
+from transfer.convert.tensors import FileTensor, Malformed
 from transfer.convert.verify import read_evidence, verify
 from transfer.overlay import encoder_overlay
 from transfer.recipe import DetectRecipe
@@ -95,16 +97,23 @@ def _who_of_file(recipe: DetectRecipe, weights: Path) -> Who:
         seed=0,
         encoder=recipe.encoder,
         recipe_hash=None,
-        tensors_sha256=tensors_sha256({key: tensor.read() for key, tensor in _open(weights).items()}),
+        tensors_sha256=tensors_sha256({key: _read(weights, key, tensor) for key, tensor in _open(weights).items()}),
         pixels=Pixels(mean=recipe.mean, std=recipe.std),
     )
 
 
-def _open(weights: Path) -> dict[str, Any]:
-    """Return a file's tensors, without running anything from it: Detectron2's unpickler, which would, comes next."""
+def _read(weights: Path, key: str, stored: FileTensor) -> Tensor:
+    try:
+        return stored.read()
+    except Malformed as error:
+        raise UserError(f"{weights}: tensor {key} {error}; was it copied or downloaded to the end?") from None
+
+
+def _open(weights: Path) -> dict[str, FileTensor]:
+    """Return a file's tensors. Raises UserError if Detectron2 would not read it as what it is."""
     if weights.suffix not in FORMATS:
         raise UserError(f"{weights}: Detectron2 loads {' and '.join(FORMATS)} files; convert the checkpoint")
-    opened = open_checkpoint(weights, strangers=False)
+    opened = open_checkpoint(weights)
     if opened.format != FORMATS[weights.suffix]:
         raise UserError(
             f"{weights}: a {opened.format} file, which Detectron2 does not load under that name; convert it"

@@ -178,3 +178,11 @@ def array(shape: Any = (4,), data: bytes = bytes(16), kind: bytes = b"") -> byte
     empty = named(NUMPY, "_reconstruct") + b"(" + named("numpy", "ndarray") + literal((0,)) + b"C\x01btR"
     content = b"B" + struct.pack("<I", len(data)) + data
     return empty + b"(K\x01" + literal(shape) + (kind or dtype()) + b"\x89" + content + b"tb"
+
+
+SPAWNS = "torch.distributed.elastic.multiprocessing.subprocess_handler"
+"""Has a class that starts a process when an object of it is made."""
+
+
+def spawning(mark: str) -> tuple[Any, ...]:
+    return ("/usr/bin/touch", (mark,), {}, None, None, 0, None)

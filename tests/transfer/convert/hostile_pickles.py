@@ -259,6 +259,29 @@ def written_pickles(kit: Kit) -> Iterator[File]:
         yield f"{label}, before an encoder", before(kit.pickle2, call)
 
 
+def unwritten() -> Iterator[tuple[str, bytes]]:
+    """What is data here, and what Python's own unpickler, or NumPy, would break on or make much of."""
+    fields = b"(K\x03" + text("|") + b"N" + literal(("f",)) + b"}" + text("f") + dtype("O", "|") + b"K\x00\x86s"
+    objects = b"K\x08K\x01K\x01tb"
+    void, number = (called("numpy", "dtype", code, False, True) + fields + objects for code in ("V8", "f8"))
+    yield "a void of objects", array((1,), b"A" * 8, void)
+    yield "a void of objects that no array has", void
+    yield "a number of objects", array((1,), b"A" * 8, number)
+    yield "an array of objects", array(kind=dtype("O8", "|")).replace(b"B" + struct.pack("<I", 16) + bytes(16), b"]")
+    yield "an array of texts", array(kind=dtype("U4"))
+    yield "numbers in a list", array().replace(b"B" + struct.pack("<I", 16) + bytes(16), literal([1.0] * 4))
+    yield "a dtype that is shared", called("numpy", "dtype", "f4", False, False)
+    yield "an empty array of 32 GB", array().replace(literal((0,)), literal((2**32,)), 1)
+    yield "an empty array of another class", array().replace(named("numpy", "ndarray"), named("numpy", "dtype"), 1)
+    yield "a dictionary's attributes", named("collections", "OrderedDict") + b")R" + literal({"items": 1}) + b"b"
+    yield "memo at 2 billion", b"Nr\xff\xff\xff\x7f"
+    yield "bytearray of 3 GB", called("builtins", "bytearray", 3_000_000_000)
+    yield "a stand-in", called("superinfo_stranger", "Config")
+    yield "a random state", called(NUMPY, "scalar", 1)
+    yield "a set", called("builtins", "set", [1])
+    yield "a number of another storage", named("torch", "HalfStorage")
+
+
 def bombs(kit: Kit) -> Iterator[File]:
     """Small files that claim much, or of which a careless reader makes much."""
     for label, body in (

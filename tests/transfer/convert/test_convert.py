@@ -1,6 +1,9 @@
 """Conversion proves itself, or leaves nothing."""
 
 import pickle
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +31,7 @@ from transfer.overlay import encoder_overlay
 from transfer.who import inputs_of, who_from
 
 MakeCheckpoint = Callable[..., Path]
+ROOT = Path(__file__).parents[3]
 
 ENCODERS = [
     ("resnet18", "imagenet", 1.0),
@@ -90,6 +94,34 @@ def test_converting_again_changes_no_byte(make_checkpoint: MakeCheckpoint, tmp_p
     before = {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in out.iterdir()}
     assert convert(checkpoint, out) == out
     assert {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in out.iterdir()} == before
+
+
+def test_who_converts_to_a_folder_that_is_being_made_waits_and_finds_it(
+    make_checkpoint: MakeCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, out = make_checkpoint(width=0.25), tmp_path / "outs" / "out"
+    command = [sys.executable, "-m", "superinfo.cli", "convert", str(checkpoint), "--out", str(out)]
+    others = list[subprocess.Popen[str]]()
+    target = TARGETS["detectron2"]
+
+    def write_and_be_overtaken(*arguments: Any) -> None:
+        target.write(*arguments)
+        others.append(subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True))
+        deadline = time.monotonic() + 30
+        while others[0].poll() is None and not waits_for_a_lock(others[0].pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    monkeypatch.setitem(TARGETS, "detectron2", replace(target, write=write_and_be_overtaken))
+    convert(checkpoint, out)
+    made = {file.name: file.stat().st_mtime_ns for file in out.iterdir()}
+    assert [other.communicate(timeout=60)[1] for other in others] == [""]
+    assert others[0].returncode == 0
+    assert {file.name: file.stat().st_mtime_ns for file in out.iterdir()} == made
+    assert list(out.parent.iterdir()) == [out]
+
+
+def waits_for_a_lock(process: int) -> bool:
+    return any("->" in line and str(process) in line.split() for line in Path("/proc/locks").read_text().splitlines())
 
 
 def test_a_folder_that_holds_something_else_is_not_overwritten(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import pickle
+import re
 import resource
 import shutil
 import signal
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -25,17 +26,19 @@ import pytest
 import safetensors.torch
 import torch
 
-from superinfo.artifacts import OVERLAY, WEIGHTS, CheckpointInfo, Conversion, EncoderSpec
+from superinfo.artifacts import CONVERSION, OVERLAY, WEIGHTS, CheckpointInfo, Conversion, EncoderSpec
 from superinfo.encoders import build_encoder
-from superinfo.errors import SuperInfoError, UserError
+from superinfo.errors import EvidenceRefused, SuperInfoError, UserError
 from superinfo.files import file_sha256
 from superinfo.runs import peak_memory_mib, reset_peak_memory
 from tests.transfer.convert.hostile_damage import with_header
 from tests.transfer.convert.hostile_files import FAMILIES
 from tests.transfer.convert.hostile_parts import (
     INFO,
+    SPAWNS,
     File,
     Kit,
+    array,
     before,
     beside,
     called,
@@ -45,6 +48,7 @@ from tests.transfer.convert.hostile_parts import (
     pickled,
     records_of,
     saved,
+    spawning,
     storage,
     tensor,
     text,
@@ -52,12 +56,15 @@ from tests.transfer.convert.hostile_parts import (
     with_pickle,
     zip_of,
 )
-from tests.transfer.convert.hostile_pickles import payloads
+from tests.transfer.convert.hostile_pickles import payloads, unwritten
 from transfer.convert import convert
 from transfer.convert.export import load_reading
+from transfer.convert.formats import open_checkpoint
 from transfer.convert.inspection import inspect, render
 from transfer.convert.recognition import read_encoder
 from transfer.convert.resnet import to_detectron2
+from transfer.convert.targets import TARGETS
+from transfer.convert.verify import verify
 
 HANGS_AFTER = 20
 """Seconds; each file takes milliseconds."""
@@ -365,21 +372,12 @@ def test_a_class_of_a_stranger_is_not_made_and_not_imported(kit: Kit, warm: Path
     assert not Path(kit.sentinel).exists()
 
 
-SPAWNS = "torch.distributed.elastic.multiprocessing.subprocess_handler"
-"""Has a class that starts a process when an object of it is made."""
-
-
-def spawning(mark: str) -> tuple[Any, ...]:
-    return ("/usr/bin/touch", (mark,), {}, None, None, 0, None)
-
-
 def test_a_converted_folder_of_a_stranger_runs_nothing(kit: Kit, tmp_path: Path) -> None:
     """Detectron2's own loader unpickles whatever there is: nothing that is not the evidence's may come to it."""
     (tmp_path / "checkpoint.pth").write_bytes(kit.own)
     out = convert(tmp_path / "checkpoint.pth", tmp_path / "out")
     mark = str(tmp_path / "was_run")
     weights, good = out / WEIGHTS, (out / WEIGHTS).read_bytes()
-    said = json.loads((out / "conversion.json").read_text())
     entries = [
         called(SPAWNS, "SubprocessHandler", *spawning(mark)),
         called("os", "system", f"touch {mark}"),
@@ -387,15 +385,94 @@ def test_a_converted_folder_of_a_stranger_runs_nothing(kit: Kit, tmp_path: Path)
     ]
     for entry, place in itertools.product(entries, (beside, before)):
         weights.write_bytes(place(good, entry))
-        said["files"][WEIGHTS] = file_sha256(weights)
-        (out / "conversion.json").write_text(json.dumps(said))
-        assert OVERLAY in Conversion.read(out / "conversion.json").files
+        speak_of(out, weights)
+        assert OVERLAY in Conversion.read(out / CONVERSION).files
         with pytest.raises(SuperInfoError) as caught:
             inspect(out)
         assert caught.value.exit_code in {2, 3}
         assert str(caught.value).isprintable()
     time.sleep(0.2)  # a process that was started would need so long
     assert not Path(mark).exists()
+
+
+@pytest.mark.parametrize("label", dict(unwritten()))
+def test_what_no_converted_file_has_does_not_come_to_another_unpickler(tmp_path: Path, label: str) -> None:
+    """Also where it is made and thrown away: it is made all the same."""
+    path = tmp_path / WEIGHTS
+    path.write_bytes(pickled(dict(unwritten())[label] + b"0" + mapping({"x": array()})))
+    assert open_checkpoint(path).content["x"].read().tolist() == [0, 0, 0, 0]
+    with pytest.raises(UserError, match=r"refused, nothing was run|no converted file .*; convert anew$"):
+        open_checkpoint(path, strangers=False)
+
+
+def test_a_void_of_objects_is_what_numpy_breaks_on(tmp_path: Path) -> None:
+    """So that a refusal proves something."""
+    (tmp_path / "x.pkl").write_bytes(pickled(dict(unwritten())["a void of objects"]))
+    program = f"import pickle; print(pickle.load(open({str(tmp_path / 'x.pkl')!r}, 'rb')))"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode < 0
+
+
+def say_another_name(content: dict[str, Any]) -> None:
+    content["superinfo"]["name"] = "other"
+
+
+def take_the_author_for_caffe2(content: dict[str, Any]) -> None:
+    content["__author__"] = "Caffe2"
+
+
+def match_no_keys(content: dict[str, Any]) -> None:
+    content["matching_heuristics"] = False
+
+
+def add_a_part(content: dict[str, Any]) -> None:
+    content["trainer"] = 1
+
+
+def add_a_text(content: dict[str, Any]) -> None:
+    content["model"]["readme"] = "text"
+
+
+def number_a_tensor(content: dict[str, Any]) -> None:
+    content["model"][7] = content["model"]["stem.conv1.weight"]
+
+
+def lose_the_model(content: dict[str, Any]) -> None:
+    content["model"] = []
+
+
+@pytest.mark.parametrize("target", ["detectron2", "detectron2-pth"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        say_another_name,
+        take_the_author_for_caffe2,
+        match_no_keys,
+        add_a_part,
+        add_a_text,
+        number_a_tensor,
+        lose_the_model,
+    ],
+)
+def test_a_converted_file_holds_nothing_but_what_its_evidence_speaks_of(
+    kit: Kit, tmp_path: Path, target: str, change: Callable[[dict[str, Any]], None]
+) -> None:
+    (tmp_path / "checkpoint.pth").write_bytes(kit.own)
+    out = convert(tmp_path / "checkpoint.pth", tmp_path / "out", target)
+    weights = out / TARGETS[target].weights
+    pickles = weights.suffix == ".pkl"
+    content = pickle.loads(weights.read_bytes()) if pickles else torch.load(weights, weights_only=True)
+    change(content)
+    weights.write_bytes(pickle.dumps(content, protocol=4) if pickles else saved(content))
+    speak_of(out, weights)
+    with pytest.raises(EvidenceRefused, match=re.escape(str(weights))):
+        verify(out)
+
+
+def speak_of(folder: Path, weights: Path) -> None:
+    """Have the evidence of a converted folder give the hash that a file has now."""
+    said = json.loads((folder / CONVERSION).read_text())
+    said["files"][weights.name] = file_sha256(weights)
+    (folder / CONVERSION).write_text(json.dumps(said))
 
 
 @pytest.mark.parametrize("name", ["../../../evil", "/tmp/evil", "a/b", "a\nsuperinfo: all is well", "\x1b[2J", ".."])

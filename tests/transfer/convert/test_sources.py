@@ -585,6 +585,17 @@ def test_a_resnet_below_an_unknown_prefix_is_read_where_the_message_says(tmp_pat
     assert_reads(path, reading, state)
 
 
+def test_a_resnet_at_the_top_of_an_unknown_dictionary_is_read_where_the_message_says(tmp_path: Path) -> None:
+    state = weights("resnet18", WIDTH)
+    path = saved(tmp_path / "file", {"net": {"state_dict": state}})
+    found = re.search(r"--set (prefix=\S*)", refused(UserError, path))
+    assert found is not None
+    for said in (found[1], "prefix=''"):
+        assert_reads(path, read_encoder(path, given=parse_facts([said])), state)
+    with pytest.raises(UserError, match="--set: `prefix`"):
+        parse_facts(["prefix=[]"])
+
+
 def test_mocos_detectors_with_a_norm_after_the_last_stage_are_read(tmp_path: Path) -> None:
     """Its C4 heads, `Res5ROIHeadsExtraNorm`, have one; it is the detector's, not the encoder's."""
     state = layouts.without_counters(weights("resnet50", WIDTH))

@@ -10,6 +10,8 @@ import torch
 
 from superinfo.artifacts import CONVERSION, WEIGHTS, Record, load_checkpoint
 from superinfo.errors import EvidenceRefused, UserError
+from tests.transfer.convert.hostile_parts import SPAWNS, beside, called, spawning
+from tests.transfer.convert.hostile_pickles import unwritten
 from tests.transfer.detection.tiny_detector import tiny_detector
 from transfer.convert import convert
 from transfer.detection.detect import detect
@@ -87,6 +89,30 @@ def test_a_file_of_weights_is_taken_only_unverified_and_nothing_in_it_is_run(fol
     assert not (tmp_path / "ran").exists()
     with pytest.raises(UserError, match=r"Detectron2 loads \.pkl and \.pth files"):
         detect(recipe, folder / CONVERSION, seed=0, runs=tmp_path / "runs", device="cpu")
+
+
+@pytest.mark.parametrize("made", ["a process", "a void of objects"])
+def test_unverified_weights_are_loaded_without_what_else_their_file_makes(
+    folder: Path, tmp_path: Path, made: str
+) -> None:
+    """Detectron2's own unpickler would start the one, and NumPy would break on the other."""
+    mark = tmp_path / "was_run"
+    process = called(SPAWNS, "SubprocessHandler", *spawning(str(mark)))
+    file = folder / WEIGHTS
+    file.write_bytes(beside(file.read_bytes(), (dict(unwritten()) | {"a process": process})[made]))
+    path = detect(tiny_detector(STILL, **UNVERIFIED), file, seed=0, runs=tmp_path / "runs", device="cpu")
+    assert any("100 of 100 backbone tensors matched" in line for line in Record.read(path).deviations)
+    assert not mark.exists()
+
+
+def test_unverified_weights_that_are_damaged_are_refused_in_one_line(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    torch.save({"model": {"a": torch.ones(64)}}, file)
+    data = bytearray(file.read_bytes())
+    data[data.index(torch.ones(64).numpy().tobytes())] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(UserError, match=r"weights\.pth: tensor a is damaged"):
+        detect(tiny_detector(STILL, **UNVERIFIED), file, seed=0, runs=tmp_path / "runs", device="cpu")
 
 
 class Touch:
