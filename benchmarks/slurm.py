@@ -25,7 +25,7 @@ def cancel_leftovers(log: Path) -> None:
     said = RUN_ID.search(log.read_text(errors="replace")) if log.exists() and shutil.which("squeue") else None
     if said is None or not (jobs := _jobs(said[1])):
         return
-    say(f"{log.parent}: killed before, it left {len(jobs)} jobs to Slurm: cancelled; they save, and start again")
+    say(f"{log.parent}: killed before, it left jobs to Slurm, {len(jobs)}: cancelled; they save, and start again")
     subprocess.run(["scancel", "--name", said[1]], capture_output=True, check=False)
     deadline = time.monotonic() + PATIENCE
     while jobs := _jobs(said[1]):

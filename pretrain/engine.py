@@ -1,11 +1,9 @@
 """The training loop: images in, checkpoint.pt out."""
 
 import math
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
-import torch
 from lightning_fabric import Fabric
 
 from pretrain.batches import Batches, TwoViewImages, load_batches
@@ -23,6 +21,7 @@ from pretrain.schedule import Moment, learning_rate
 from pretrain.unreadable import UnreadableImages
 from superinfo.artifacts import load_checkpoint
 from superinfo.datasets.images import open_images
+from superinfo.device import enough_memory
 from superinfo.errors import Diverged, Interrupted, SuperInfoError, UserError
 from superinfo.files import write_text
 from superinfo.processes import Agreement, started_by_a_launcher
@@ -70,7 +69,7 @@ def pretrain(
             return _finished(path, recipe)
 
         if not agreement.first(finished):
-            with _within_memory(recipe, fabric.world_size):
+            with _memory_to_train(recipe, fabric.world_size):
                 _Run(recipe, seed, runs, fabric, agreement).train(command)
     return path
 
@@ -84,20 +83,16 @@ def _finished(path: Path, recipe: PretrainRecipe) -> bool:
     return True
 
 
-@contextmanager
-def _within_memory(recipe: PretrainRecipe, processes: int) -> Iterator[None]:
-    """Say what to do where a GPU has not enough memory, in whichever process that is."""
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        share = recipe.batch_size // processes
-        chunk = min(recipe.chunk_size or share, share)
-        smaller = [size for size in range(2, chunk // 2 + 1) if share % size == 0]
-        changes = [f"--set chunk_size={size}" for size in smaller[-1:]]
-        changes += ["--set precision=bf16-mixed"] * (recipe.precision == "32-true")
-        anew = f"{' or '.join(changes)} starts anew; " if changes else ""
-        what = f"{recipe.name}: out of GPU memory with {chunk} images at once"
-        raise UserError(f"{what}; {anew}on a GPU with more the same command resumes") from None
+def _memory_to_train(recipe: PretrainRecipe, processes: int) -> AbstractContextManager[None]:
+    """Say what to do where a GPU has not enough, in whichever process that is."""
+    share = recipe.batch_size // processes
+    chunk = min(recipe.chunk_size or share, share)
+    smaller = [size for size in range(2, chunk // 2 + 1) if share % size == 0]
+    changes = [f"--set chunk_size={size}" for size in smaller[-1:]]
+    changes += ["--set precision=bf16-mixed"] * (recipe.precision == "32-true")
+    anew = f"{' or '.join(changes)} starts anew; " if changes else ""
+    what = f"{recipe.name}: {chunk} images at once"
+    return enough_memory(what, f"{anew}on a GPU with more the same command resumes")
 
 
 class _Run:

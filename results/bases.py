@@ -19,7 +19,10 @@ def beside_the_term(slot: Slot, base: Slot, label: str, manifests: Manifests) ->
     ours, theirs = _recipe(slot, manifests), _recipe(base, manifests)
     if not ours or not theirs:
         return []
-    said = describe_changes(ours, theirs, (*APART, *OF_NO_RESULT))
+    # A field that one alone has came later, and is at its default in the other.
+    both = ours.keys() & theirs.keys()
+    shared = [{field: recipe[field] for field in both} for recipe in (ours, theirs)]
+    said = describe_changes(shared[0], shared[1], (*APART, *OF_NO_RESULT))
     encoders = [side.runs[0].who.encoder.title for side in (slot, base)]
     if encoders[0] != encoders[1]:
         said.insert(0, f"encoder {encoders[0]} instead of {encoders[1]}")

@@ -45,7 +45,7 @@ def standard_deviation(values: Sequence[float]) -> float | None:
 
 
 def paired_t_test(ours: Sequence[float], base: Sequence[float]) -> Comparison | None:
-    """Test the differences of at least two pairs against zero (Student 1908); None where all are the same one."""
+    """Test the differences of at least two pairs against zero (Student 1908); None where all are alike but not zero."""
     differences = [a - b for a, b in zip(ours, base, strict=True)]
     spread = standard_deviation(differences)
     assert spread is not None

@@ -306,14 +306,21 @@ def main() -> None:
     """Run a verb; turn what goes wrong into one line and an exit code."""
     if sys.platform != "linux":
         sys.exit("superinfo: runs on Linux alone; use a Linux machine, WSL or a container")
-    for stream in (sys.stdout, sys.stderr):  # whose encoding may know less than tables have
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    _speak_utf8()
     # Detectron2 0.6 and fvcore use what newer torch deprecates; users can do nothing about it.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.jit")
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     sys.exit(_guarded(lambda: app(arguments, standalone_mode=True), debug))
+
+
+def _speak_utf8() -> None:
+    """Write tables and paths as UTF-8 wherever they go; a terminal of fewer letters gets what it can show."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.isatty():
+            stream.reconfigure(errors="backslashreplace")
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
 
 
 def _guarded(run: Callable[[], object], debug: bool) -> int:

@@ -1,6 +1,8 @@
-"""Which device a stage runs on, and what makes it fit for training."""
+"""Which device a stage runs on, what makes it fit for training, and that its memory does not suffice."""
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -20,6 +22,15 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cpu":
         _keep_freed_memory()
     return device
+
+
+@contextmanager
+def enough_memory(what: str, remedy: str) -> Iterator[None]:
+    """Raise UserError, with a remedy, if the GPU runs out of memory within the context."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise UserError(f"{what}: out of GPU memory; {remedy}") from None
 
 
 def _keep_freed_memory() -> None:

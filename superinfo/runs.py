@@ -211,7 +211,7 @@ def _hardware() -> dict[str, str | int]:
         "threads": torch.get_num_threads(),
     }
     if on_gpu:
-        found |= {"gpu": torch.cuda.get_device_name(), "gpus": torch.cuda.device_count()}
+        found["gpu"] = torch.cuda.get_device_name()
     return found
 
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -31,12 +33,27 @@ def test_help_imports_neither_torch_nor_pydantic() -> None:
         assert verb in done.stdout
 
 
+TABLE = [sys.executable, "-m", "superinfo.cli", "table", "demo"]
+ASCII = os.environ | {"PYTHONIOENCODING": "ascii"}
+
+
 def test_a_terminal_that_knows_few_letters_is_shown_what_it_can_show() -> None:
-    command = [sys.executable, "-m", "superinfo.cli", "table", "demo"]
-    ascii_alone = os.environ | {"PYTHONIOENCODING": "ascii"}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=ascii_alone)
-    assert "box AP" in done.stdout
-    assert "\\u2191" in done.stdout
+    ours, its = pty.openpty()
+    shown = b""
+    with subprocess.Popen(TABLE, stdout=its, cwd=ROOT, env=ASCII) as verb:
+        os.close(its)
+        with suppress(OSError):  # at its end
+            while piece := os.read(ours, 4096):
+                shown += piece
+    os.close(ours)
+    assert verb.returncode == 0
+    assert b"box AP" in shown
+    assert b"\\u2191" in shown
+
+
+def test_a_table_in_a_file_is_utf_8_in_any_locale() -> None:
+    done = subprocess.run([*TABLE, "--format", "md"], capture_output=True, check=True, cwd=ROOT, env=ASCII)
+    assert "↑" in done.stdout.decode()
 
 
 SIMCLR = "simclr_r18w25_scenes_6e"

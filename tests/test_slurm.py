@@ -99,7 +99,7 @@ def test_a_suite_that_is_killed_itself_takes_its_jobs_back(cluster: dict[str, st
     (left,), before = running(cluster), max(saved(folder))
     again = run(*command, environment=cluster, cwd=folder)
     assert again.returncode == 0, again.stderr
-    assert "left 1 jobs to Slurm: cancelled" in again.stderr
+    assert "left jobs to Slurm, 1: cancelled" in again.stderr
     assert left not in running(cluster)
     assert submitted(cluster) == {"pretrain": 2, "convert": 1, "detect": 1, "probe": 1}
     (resumed,) = steps(folder, "resumed at step")

@@ -261,7 +261,11 @@ def _files_below(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -
     if here in above:
         return
     for entry in entries:
-        if entry.is_dir():
+        try:
+            is_folder = entry.is_dir()
+        except OSError:  # a link to itself, or to where we may not look
+            continue
+        if is_folder:
             yield from _files_below(entry.path, above | {here})
         else:
             yield entry.path

@@ -31,7 +31,7 @@ def test_what_was_left_is_cancelled_by_its_name(log: Path, tmp_path: Path, capsy
     cancel_leftovers(log)
     look = f"squeue --noheader --name {RUN} --format=%i"
     assert lines(tmp_path / "told") == [look, f"scancel --name {RUN}", look]
-    assert "left 2 jobs to Slurm: cancelled" in capsys.readouterr().err
+    assert "left jobs to Slurm, 2: cancelled" in capsys.readouterr().err
 
 
 def test_nothing_is_cancelled_where_nothing_is_left(log: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ BASE = {
     "method": {"kind": "simclr", "temperature": 0.2},
     "term": {"kind": "none"},
     "batch_size": 64,
+    "precision": "32-true",
     "workers": 0,
 }
 ROW = BASE | {"name": TERM, "term": {"kind": "superinfo", "compression": [0.1, 0.1]}}
@@ -63,7 +64,7 @@ def test_the_term_and_what_changes_no_result_set_nobody_apart(tmp_path: Path) ->
     [
         ({"batch_size": 2048}, "batch_size 2048 instead of 64"),
         ({"views": {"crop_scale": [0.1, 1.0]}}, "views.crop_scale [0.1, 1.0] instead of [0.3, 1.0]"),
-        ({"precision": "16-mixed"}, "precision 16-mixed instead of None"),
+        ({"precision": "16-mixed"}, "precision 16-mixed instead of 32-true"),
         ({"method": {"kind": "byol", "momentum": 0.9}}, "method.kind byol instead of simclr"),
     ],
     ids=["batch", "views", "precision", "method"],
@@ -78,6 +79,11 @@ def test_anything_else_is_a_footnote_of_automatic_and_of_declared_rows(
     ):
         assert footnotes(table, label) == [f"Differs from {base} in more than the term: {said}."]
         assert footnotes(table, base) == []
+
+
+def test_a_field_that_came_later_than_a_manifest_is_no_difference(tmp_path: Path) -> None:
+    there = measured(tmp_path, BASE, ROW | {"later": "as before"})
+    assert build(declaration(rows=DECLARED), there).notes == ()
 
 
 def test_another_encoder_than_that_of_a_declared_base_is_a_footnote(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What a detector finds on its test split and how good that is, and what a forward pass costs."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import distributed as dist
 from torch import nn
 
 from superinfo.artifacts import Metric
-from superinfo.errors import UserError
+from superinfo.device import enough_memory
 from superinfo.progress import Advance, progress
 from superinfo.workers import loaded
 from transfer.detection.annotations import Annotations
@@ -38,7 +38,7 @@ def detect_in_first_image(cfg: CfgNode, model: nn.Module) -> None:
     The model is left in training mode.
     """
     title = Path(cfg.OUTPUT_DIR).name
-    with refused(f"{title}: cannot be tested"), _within_memory(title), torch.no_grad():
+    with refused(f"{title}: cannot be tested"), _memory_to_test(title), torch.no_grad():
         (output,) = model.eval()([_first_input(cfg)])
         instances_to_coco_json(output["instances"].to("cpu"), 0)
     model.train()
@@ -52,7 +52,7 @@ def evaluate(cfg: CfgNode, model: nn.Module, annotations: Annotations) -> tuple[
     """
     _share_statistics(model)
     loader, title = build_test_loader(cfg), Path(cfg.OUTPUT_DIR).name
-    with loaded(loader) as images, _within_memory(title), _shown(f"{title}: evaluation", len(loader)) as advance:
+    with loaded(loader) as images, _memory_to_test(title), _shown(f"{title}: evaluation", len(loader)) as advance:
         found = inference_on_dataset(model.eval(), images, Gathering(annotations.category_ids, advance))
     if not comm.is_main_process():
         return {}, []
@@ -88,7 +88,7 @@ def count_detector_flops(cfg: CfgNode, model: nn.Module) -> tuple[float, str]:
     first = _first_input(cfg)
     counted = FlopCountAnalysis(model.eval(), [first])
     counted.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    with _within_memory(Path(cfg.OUTPUT_DIR).name):
+    with _memory_to_test(Path(cfg.OUTPUT_DIR).name):
         return float(counted.total()), "x".join(map(str, (1, *first["image"].shape)))
 
 
@@ -113,14 +113,8 @@ def _kinds(cfg: CfgNode) -> tuple[Kind, ...]:
     return tuple(kinds)
 
 
-@contextmanager
-def _within_memory(title: str) -> Iterator[None]:
-    """Say what to do where a GPU has not enough memory for a test image."""
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        remedy = "the same command goes on with --device cpu, or on a GPU with more"
-        raise UserError(f"{title}: out of GPU memory while it is tested; {remedy}") from None
+def _memory_to_test(title: str) -> AbstractContextManager[None]:
+    return enough_memory(f"{title}: a test image", "the same command goes on with --device cpu, or on a GPU with more")
 
 
 @contextmanager

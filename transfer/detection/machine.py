@@ -10,6 +10,7 @@ from detectron2.utils import comm
 
 from superinfo.errors import UserError
 from superinfo.processes import Agreement
+from superinfo.workers import workers_for
 
 GIB_OF_PIXELS = 2.8
 GIB_OF_ROIS_FPN, GIB_OF_ROIS_C4 = 1.2, 3.2
@@ -47,7 +48,7 @@ def fit_to_machine(
             fitted.SOLVER[name] = value
         fitted.SOLVER.REFERENCE_WORLD_SIZE = 0
     # Images are augmented alike by any number of workers.
-    fitted.DATALOADER.NUM_WORKERS = min(fitted.DATALOADER.NUM_WORKERS, max(1, _cores() // comm.get_local_size()))
+    fitted.DATALOADER.NUM_WORKERS = workers_for(fitted.DATALOADER.NUM_WORKERS, Agreement())
     if (batch := fitted.SOLVER.IMS_PER_BATCH) % processes:
         divisors = [number for number in range(1, batch + 1) if batch % number == 0]
         fewer = ", ".join(map(str, divisors))
@@ -144,7 +145,3 @@ def _number_of(processes: int) -> str:
 
 def _text(value: Any) -> str:
     return str(list(value)) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else f"{value:,}"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from superinfo.datasets.images import Labels
+from superinfo.device import enough_memory
 from superinfo.errors import UserError
 from superinfo.files import exclusive, new_folder, remove_folder
+from superinfo.processes import Agreement
 from superinfo.progress import progress, say
 from superinfo.spec import identity
 from superinfo.views import PARAMETERS, Pixels, TwoViews, ViewSpec, view_generator
-from superinfo.workers import loaded, start_worker
+from superinfo.workers import loaded, start_worker, workers_for
 from transfer.probing.encoder import Subject
 from transfer.probing.labelled import Floats
-from transfer.probing.memory import enough_memory
 from transfer.probing.pixels import evaluated, normalisation, normalised
 from transfer.probing.recipe import ProbeRecipe
 from transfer.probing.splits import Indices, Split
@@ -133,7 +134,7 @@ class FeatureStore:
         loader: DataLoader[Any] = DataLoader(
             _ShownImages(split, show),
             batch_size=self.recipe.batch_size,
-            num_workers=self.recipe.workers,
+            num_workers=workers_for(self.recipe.workers, Agreement()),
             collate_fn=list,
             worker_init_fn=start_worker,
         )

@@ -20,15 +20,16 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from superinfo.artifacts import tensors_sha256
+from superinfo.device import enough_memory
 from superinfo.encoders import ResNet
 from superinfo.errors import Diverged, Interrupted, UserError
+from superinfo.processes import Agreement
 from superinfo.progress import Advance, progress, say
 from superinfo.runs import StopSignal
 from superinfo.state import newest_state, read_state, save_state
 from superinfo.views import Pixels, ViewSpec, draw_view, view_generator
-from superinfo.workers import loaded, start_worker
+from superinfo.workers import loaded, start_worker, workers_for
 from transfer.probing.features import TOLD, FeatureStore
-from transfer.probing.memory import enough_memory
 from transfer.probing.pixels import normalised
 from transfer.probing.recipe import FinetuneSpec
 from transfer.probing.scores import scores
@@ -169,7 +170,7 @@ class _Run:
             batch_sampler=_Order(
                 len(self.split.indices), self.batch_size, self.task.epochs, self.trial.seed, self.step
             ),
-            num_workers=self.trial.recipe.workers,
+            num_workers=workers_for(self.trial.recipe.workers, Agreement()),
             collate_fn=list,
             worker_init_fn=start_worker,
         )

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from superinfo.artifacts import RECORD, Cost, Record, What, Who
-from superinfo.device import pick_device
+from superinfo.device import enough_memory, pick_device
 from superinfo.encoders import count_flops
 from superinfo.runs import interruptible, locked, peak_memory_mib, provenance, reset_peak_memory, run_id
 from superinfo.spec import identity, identity_hash, protocol_hash
@@ -17,7 +17,6 @@ from transfer.probing.factors import read_factors
 from transfer.probing.features import FeatureStore
 from transfer.probing.finetune import finetune
 from transfer.probing.information import measure_information
-from transfer.probing.memory import enough_memory
 from transfer.probing.recipe import (
     RECIPES,
     FactorsSpec,

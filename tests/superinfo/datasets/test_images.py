@@ -89,6 +89,7 @@ def test_a_link_that_leads_back_is_not_followed(tmp_path: Path) -> None:
         write_image(tmp_path / name / "1.png", (1, 2, 3))
     (tmp_path / "a" / "back").symlink_to(tmp_path)
     (tmp_path / "b" / "beside").symlink_to(tmp_path / "a")
+    (tmp_path / "b" / "itself").symlink_to(tmp_path / "b" / "itself")
     images = open_images(folder(tmp_path), tmp_path)
     assert isinstance(images, ImageFiles)
     assert images.paths == [str(tmp_path / name / "1.png") for name in ("a", "b", "b/beside")]

@@ -144,7 +144,7 @@ def test_out_of_gpu_memory_in_evaluation_says_how_to_go_on(runs: Path, monkeypat
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
     monkeypatch.setattr(evaluating, "inference_on_dataset", full)
-    with pytest.raises(UserError, match="out of GPU memory while it is tested; the same command goes on with --device"):
+    with pytest.raises(UserError, match="a test image: out of GPU memory; the same command goes on with --device"):
         again(runs)
 
 
@@ -158,7 +158,7 @@ def test_out_of_gpu_memory_while_operations_are_counted_says_how_to_go_on(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
     monkeypatch.setattr("transfer.detection.evaluate.FlopCountAnalysis.total", full)
-    with pytest.raises(UserError, match="out of GPU memory while it is tested; the same command goes on with --device"):
+    with pytest.raises(UserError, match="a test image: out of GPU memory; the same command goes on with --device"):
         again(runs, data=RECIPE["data"] | {"test": 4})
 
 

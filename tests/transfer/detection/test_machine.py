@@ -7,6 +7,7 @@ import torch
 from detectron2.config import CfgNode
 
 from superinfo.errors import UserError
+from superinfo.processes import Agreement
 from transfer.detection import machine
 from transfer.detection.config import read_config
 from transfer.detection.machine import batch_as_told, differences, fit_to_machine, schedule
@@ -145,7 +146,7 @@ def test_more_gpus_than_the_batch_has_images_are_refused(memory: Any) -> None:
 
 
 def test_processes_agree_on_what_the_one_with_least_memory_can_do(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    class OfAnother:
+    class OfAnother(Agreement):
         def least(self, mine: int) -> int:
             return min(mine, 1)
 

@@ -78,7 +78,7 @@ def test_kept_features_are_those_of_the_encoder(
 
 @pytest.fixture
 def spawned() -> Iterator[None]:
-    """Start processes as macOS does. Linux, from Python 3.14 on, asks as much of what they are given."""
+    """Start processes that are given nothing but what can be pickled, as from Python 3.14 on."""
     before = multiprocessing.get_start_method(allow_none=True)
     multiprocessing.set_start_method("spawn", force=True)
     yield
