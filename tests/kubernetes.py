@@ -73,7 +73,7 @@ class Cluster(ThreadingHTTPServer):
 
 
 PROFILE = """\
-kubernetes-persistent-volumes: ["work:/work"]
+kubernetes-persistent-volumes: ["work:/volume"]
 container-image: registry.example.org/superinfo
 seconds-between-status-checks: 1
 """

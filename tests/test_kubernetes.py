@@ -41,7 +41,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
 
 
 def test_what_a_pod_asks_for_and_has(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SUPERINFO_DATA", "/work/data")
+    monkeypatch.setenv("SUPERINFO_DATA", "/images")
     jobs = [
         errand("pretrain/large", "echo made; echo said >&2", gpus=8, threads=64),
         errand("convert/small", f"echo $SUPERINFO_DATA in $PWD > {tmp_path}/found; exit 3", "pretrain/large"),
@@ -52,7 +52,7 @@ def test_what_a_pod_asks_for_and_has(cluster: Cluster, tmp_path: Path, monkeypat
     assert ended["pretrain/large"] == Outcome("done", artifact="made")
     assert (ended["convert/small"].state, ended["convert/small"].code) == ("failed", 3)
     assert ended["probe/after"].state == "blocked"
-    assert lines(tmp_path / "found") == [f"/work/data in {tmp_path}"]
+    assert lines(tmp_path / "found") == [f"/images in {tmp_path}"]
     large, small, _ = (job["spec"]["template"]["spec"]["containers"][0]["resources"] for job in cluster.asked)
     assert large["limits"] == {"cpu": "64000m", "memory": "8000M", "nvidia.com/gpu": "8"} | _disk(large)
     assert small["limits"]["nvidia.com/gpu"] == "0"
