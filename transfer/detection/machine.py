@@ -15,8 +15,9 @@ from superinfo.workers import workers_for
 GIB_OF_PIXELS = 2.8
 GIB_OF_ROIS_FPN, GIB_OF_ROIS_C4 = 1.2, 3.2
 """Of training memory for an image of 800 x 1333 and its 512 regions, with batch norms trained in fp32. The tensors kept
-for the backward pass are 2.4 GiB in a Mask R-CNN R50-FPN, 3.2 in an R101-FPN and 4.3 in an R50-C4, 2.7 of them its
-regions'; the rest is for gradients, workspace and gaps. An estimate: `images_per_device` overrides it."""
+for the backward pass, as torch's saved_tensors_hooks count them on a CPU, are 2.3 to 2.4 GiB in a Mask R-CNN R50-FPN,
+3.1 to 3.2 in an R101-FPN and 3.9 to 4.3 in an R50-C4, 2.7 of these its regions'; the rest is for gradients, workspace
+and gaps. An estimate, tried on no GPU: `images_per_device` overrides it."""
 REFERENCE_PIXELS, REFERENCE_ROIS = 800 * 1333, 512
 NORMS = ("RESNETS.NORM", "FPN.NORM", "ROI_BOX_HEAD.NORM", "ROI_MASK_HEAD.NORM")
 SCALED = ("IMS_PER_BATCH", "BASE_LR", "MAX_ITER", "STEPS", "WARMUP_ITERS")
